@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from core.aliases.digests import is_same
+from core.aliases.foreign import note_found
 from core.config.project import load_project
 from core.config.settings import load_settings
 from core.errors import BakehouseError, NotFoundError
@@ -32,16 +33,12 @@ from core.serving.replies import Resident, Tag, name_key
 from core.serving.servers import address_of, key_of
 from core.serving.side_by_side import ask_side_by_side
 from core.store.fleet import Alias, AliasVersion, aliases, fleet_tasks, get_version, set_observed
-from core.store.fleet_changes import FleetNote, add_note, changes, notes
+from core.store.fleet_changes import FleetNote, changes, notes
 
 log = logging.getLogger(__name__)
 
 SERVER_SECONDS = 5.0
 """How long one server is waited for, whatever it does meanwhile."""
-
-ALIAS_CHANGED, ALIAS_GONE, ALIAS_BACK = "alias_changed", "alias_gone", "alias_back"
-FOREIGN = (ALIAS_CHANGED, ALIAS_GONE, ALIAS_BACK)
-"""Notes about what somebody else did to an alias."""
 
 
 @dataclass(frozen=True)
@@ -267,8 +264,7 @@ def store_observed(
     """
     present = to_look_at(connection)
     now = {one.id: one for one in present.aliases}
-    told = newest_foreign(notes(connection))
-    made: list[Reason] = []
+    made = 0
     for former in looked_at.aliases:
         found, alias = observed.get(former.id), now.get(former.id)
         moved = present.newest_change.get(former.id) != looked_at.newest_change.get(former.id)
@@ -285,29 +281,5 @@ def store_observed(
         version = None if alias.version_id is None else get_version(connection, alias.version_id)
         if version is None or found.error is not None or version.digest is None:
             continue
-        note = _news(version, found, told.get(alias.id))
-        if note is not None:
-            add_note(connection, alias.id, note)
-            made.append(note)
-    return notes(connection, limit=len(made))[::-1] if made else []
-
-
-def newest_foreign(listed: Iterable[FleetNote]) -> dict[int, Reason]:
-    """The newest note of each alias about somebody else's change. `listed` as `notes` gives them, newest first."""
-    found: dict[int, Reason] = {}
-    for one in listed:
-        if one.reason.code in FOREIGN:
-            found.setdefault(one.alias_id, one.reason)
-    return found
-
-
-def _news(version: AliasVersion, found: Observed, told: Reason | None) -> Reason | None:
-    """What is to be noted of an alias, None where that has been noted before, or all is as recorded."""
-    about = None if told is None else told.values.get("version")
-    values = {"version": version.number, "recorded": version.digest}
-    if is_same(version.digest, found.digest):
-        was_foreign = told is not None and told.code != ALIAS_BACK and about == version.number
-        return Reason(ALIAS_BACK, values) if was_foreign else None
-    code = ALIAS_GONE if found.digest is None else ALIAS_CHANGED
-    news = Reason(code, values if found.digest is None else {**values, "digest": found.digest})
-    return None if news == told else news
+        made += note_found(connection, version, found.digest) is not None
+    return notes(connection, limit=made)[::-1]

@@ -11,6 +11,11 @@ from core.runner.commands import RefusedError
 from core.store.fleet_changes import FleetChange
 from core.wording.fleet import FLEET_REFUSAL_WORDS, change_reason_words, kind_words, phase_words, still_open_words
 
+REMEDIES = {
+    "change_open": "`bakehouse fleet list` shows what it waits for; if that server never answers again, "
+    "`bakehouse fleet assign TASK ALIAS` gives the task another alias"
+}
+
 
 def asked_of_fleet(ask: Callable[[], FleetChange]) -> FleetChange:
     """Ask for a change and wait for its end. A refusal is raised again in words; nothing has changed then."""
@@ -19,9 +24,8 @@ def asked_of_fleet(ask: Callable[[], FleetChange]) -> FleetChange:
     except RefusedError as error:
         words = FLEET_REFUSAL_WORDS.get(error.reason.code)  # type: ignore[call-overload]
         said = error.message if words is None else words(error.reason.values)
-        raise BakehouseError(
-            said, code=error.reason.code, remedy="`bakehouse fleet list` and `fleet history` say what is so"
-        ) from error
+        remedy = REMEDIES.get(error.reason.code, "`bakehouse fleet list` and `fleet history` say what is so")
+        raise BakehouseError(said, code=error.reason.code, remedy=remedy) from error
 
 
 def tell_phases(*, quiet: bool = False) -> Callable[[FleetChange], None]:

@@ -20,6 +20,8 @@ from core.served.state import Phase, ServedState, is_running, read_state
 FIRST_PORT = 18080
 PORTS = 1000
 LOOK_SECONDS = 0.1
+SERVED = ("serving", "away")
+"""The phases of what has come to serve."""
 
 
 def choose_port(home: Home, name: str, asked: int | None = None) -> int:
@@ -103,14 +105,16 @@ def note_what_is(home: Home, record: ServedModelRecord, owner: Owner, aside: str
     if former is not None and former.owner == owner:
         return former
     if former is not None and (former.owner.kind == "change" or read_state(home, record.name).phase != "serving"):
-        former = replace(former, owner=owner, failed=False)  # it came to nothing, and this one carries on
+        # It came to nothing, and this one carries on.
+        former = replace(former, owner=owner, aside=former.aside or aside, failed=False)
         note_former(home, folder, former)
         return former
     found: ServedModelRecord | None = None
     with contextlib.suppress(BakehouseError):
         found = read_record(home, record.name)
-    if owner.kind == "job" and (found is None or found.job_id == owner.id):
-        # There is none, or the job's own, of a try that was broken off before there was any.
+    begun = found is not None and found.job_id == owner.id and read_state(home, record.name).phase not in SERVED
+    if owner.kind == "job" and (found is None or begun):
+        # There is none, or the job's own, of a try that was broken off before there was any and that has not come to serve.
         folder.record_before.unlink(missing_ok=True)
         return None
     # A change notes also that there was none: whoever carries it on has to know that it has only begun.

@@ -24,9 +24,9 @@ StateOfChange: TypeAlias = Callable[[int], ChangeState | None]
 def take_back(home: Home, state_of_change: StateOfChange) -> list[str]:
     """Have what served before what was broken off, where nobody carries that on; their names.
 
-    Else what it had stopped would stay so until somebody tries again. What a killed deployment put in place stays where it
-    serves; a retry begins from what is there again. Of a change the store says what stands: an
-    open one is not touched, for a runner carries it on.
+    Else what it had stopped would stay so until somebody tries again. What serves after a killed deployment stays, also when it
+    ends one day; a retry begins from what is there. Of a change the store says what stands: an open one is not touched, for a
+    runner carries it on.
     """
     taken: list[str] = []
     for name in sorted(entry.name for entry in home.served.iterdir() if is_served_folder(entry)):
@@ -35,7 +35,7 @@ def take_back(home: Home, state_of_change: StateOfChange) -> list[str]:
         with contextlib.suppress(BakehouseError, OSError):
             if before is None or not _is_left(home, name, before.owner, state_of_change):
                 continue
-            if before.owner.kind == "change" and state_of_change(before.owner.id) == "done":
+            if _stays(home, name, before.owner, state_of_change):
                 confirm(home, name)
                 continue
             go_back(home, name, before)
@@ -47,7 +47,14 @@ def _is_left(home: Home, name: str, owner: Owner, state_of_change: StateOfChange
     """Whether nobody carries on what this owner has begun."""
     if owner.kind == "change":
         return state_of_change(owner.id) != "open"
-    return is_over(home, owner.id) and read_state(home, name).phase in ("failed", "stopped")
+    return is_over(home, owner.id) and read_state(home, name).phase in ("failed", "stopped", "serving")
+
+
+def _stays(home: Home, name: str, owner: Owner, state_of_change: StateOfChange) -> bool:
+    """Whether what is in place now is what stands, of an owner that does not carry it on."""
+    if owner.kind == "change":
+        return state_of_change(owner.id) == "done"
+    return read_state(home, name).phase == "serving"
 
 
 def revive(home: Home) -> list[str]:

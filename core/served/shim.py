@@ -61,7 +61,7 @@ def main(arguments: list[str]) -> int:
         return NOT_MINE
     # What a former shim wrote is no longer so. Its server follows it in a moment, and has the port until then.
     former = written_state(folder)
-    folder.state.unlink(missing_ok=True)
+    _begin_state(folder)
     if "--foreground" not in options:
         if os.fork():
             # The parent must not run exit handlers or flush what the child owns now.
@@ -75,6 +75,14 @@ def main(arguments: list[str]) -> int:
         supervisor.wait_for_end(former.server)
     supervisor.run()
     return 0
+
+
+def _begin_state(folder: ServedDir) -> None:
+    """Written before this process does anything else: killed from here on, it is known to have run (`core.served.revival`)."""
+    try:
+        write_state(folder, ServedState("loading", time.time(), boot_id=current_boot_id()))
+    except OSError:
+        folder.state.unlink(missing_ok=True)
 
 
 class Supervisor:

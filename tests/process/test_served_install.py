@@ -173,6 +173,29 @@ def test_what_a_killed_deployment_has_stopped_serves_again_without_its_retry(ove
     assert read_record(oven.home, NAME) == oven.record() and take_back(oven.home, no_change) == []
 
 
+def test_what_a_killed_deployment_has_left_serving_stays_over_a_restart_and_over_a_retry_that_fails(oven: Oven) -> None:
+    start(oven.home, NAME)
+    oven.serving()
+    held = other_model(oven, "hold")
+    killed_while_it_loads(oven, held, 2)
+    assert take_back(oven.home, no_change) == [] and oven.folder.record_before.exists(), "it may come yet"
+    held.write_text("")
+    oven.serving()
+    assert take_back(oven.home, no_change) == [] and not oven.folder.record_before.exists()
+    stop(oven.home, NAME)
+    assert take_back(oven.home, no_change) == [] and read_record(oven.home, NAME).job_id == 2
+
+    start(oven.home, NAME)
+    oven.serving()
+    left = read_record(oven.home, NAME)
+    refused = oven.model.with_name("third.gguf")
+    refused.write_text("refuse")
+    with pytest.raises(BakehouseError):
+        install(oven.home, oven.record(refused, job_id=2), Owner("job", 2), nothing, nothing, nothing)
+    assert read_record(oven.home, NAME) == left
+    oven.serving()
+
+
 def test_what_could_not_be_taken_back_is_tried_again(oven: Oven, monkeypatch: pytest.MonkeyPatch) -> None:
     start(oven.home, NAME)
     oven.serving()

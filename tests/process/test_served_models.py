@@ -118,6 +118,16 @@ def test_a_shim_that_is_killed_takes_its_server_along_and_is_revived_unless_it_w
     oven.serving()
 
 
+def test_a_shim_that_is_killed_before_it_has_done_anything_is_revived(oven: Oven) -> None:
+    """Its lock and its state come first: a folder without a state is that of a served model which nobody has started."""
+    assert revive(oven.home) == []
+    dies = "import os, sys; from core.served import shim; shim.Supervisor = lambda *words: os._exit(9); shim.main(sys.argv[1:])"
+    done = subprocess.run([sys.executable, "-P", "-c", dies, "--foreground", str(oven.folder.path)], check=False)
+    assert done.returncode == 9 and read_state(oven.home, NAME).reason == Reason("shim_gone")
+    assert revive(oven.home) == [NAME]
+    oven.serving()
+
+
 def test_a_signal_to_end_ends_both_in_order(oven: Oven) -> None:
     """As systemd and a shutdown send it."""
     start(oven.home, NAME)

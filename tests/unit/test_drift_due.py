@@ -326,9 +326,12 @@ class StartedProcesses:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.commands: list[list[str]] = []
         self.code: int | None = None
+        self.refused = False
         monkeypatch.setattr("core.runner.drift_starter.subprocess.Popen", self)
 
     def __call__(self, command: list[str], **more: Any) -> StartedProcesses:
+        if self.refused:
+            raise OSError("no process can be started")
         self.commands.append(command)
         return self
 
@@ -351,6 +354,10 @@ def test_the_runner_starts_one_process_for_each_reason_once_it_has_lasted(
 
     assert starter.tick(fleet.connection), "the runner stays for it"
     assert passes(25) == 0
+    processes.refused = True
+    with pytest.raises(OSError, match="no process"):
+        passes(20)
+    processes.refused = False
     assert passes(20) == 1 and processes.commands[0][-5:] == ["fleet", "drift", "--stale", "--by", "runner"]
     assert starter.tick(fleet.connection), "and while its process runs"
     processes.code = 0

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from core.reasons import Reason
 from core.runner.commands import RefusedError
-from core.store.fleet import alias_of, tasks_of
-from core.store.fleet_changes import changes, open_changes
+from core.store.fleet import Target, alias_of, tasks_of
+from core.store.fleet_changes import changes, notes, open_changes
 from core.wording.jobs import reason_words
 from tests.support.played_fleet import PASS, PROJECT, PlayedFleet
 from tests.support.played_ollama import digest_of
@@ -134,6 +135,26 @@ def test_a_rollback_goes_to_what_was_before_and_not_to_what_was_left_behind(flee
     assert [change.kind for change in changes(fleet.connection)] == [
         *("rollback", "promote", "rollback", "promote", "adopt")
     ]
+
+
+def test_a_rollback_over_somebody_else_s_model_says_whose_that_version_was(fleet: PlayedFleet) -> None:
+    fleet.adopt("judge", "judge")
+    fleet.settle()
+    (adopted,) = fleet.versions("judge")
+    fleet.server.put("judge", "somebody's")
+    theirs = Target("judge", digest_of("somebody's"), model="theirs").to_json()
+    fleet.rollback("judge", found=theirs)
+    (note,) = notes(fleet.connection, fleet.alias("judge").id)
+    assert note.reason == Reason(
+        "alias_changed", {"version": 1, "recorded": adopted.digest, "digest": digest_of("somebody's")}
+    )
+    assert note.id < fleet.last("judge").id, "it stands before the rollback"
+    fleet.settle()
+    assert fleet.server.model("judge") == "model of judge" and fleet.current_id("judge") == adopted.id
+
+    fleet.server.put("judge", "somebody's")
+    fleet.rollback("judge", found=theirs)
+    assert len(notes(fleet.connection)) == 1, "as a runner that looks at aliases would have it: once for a model"
 
 
 def test_a_clock_that_is_set_back_changes_nothing(fleet: PlayedFleet) -> None:

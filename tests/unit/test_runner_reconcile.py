@@ -311,6 +311,10 @@ def test_an_unknown_command_of_another_version_is_refused_not_repeated_for_ever(
         with pytest.raises(RefusedError) as refused:
             carry_out(home, connection, get_command(connection, number))
         assert refused.value.reason == Reason("unknown_command", {"command": kind})
+    number = insert_command(connection, "fleet-adopt", None, {"server": "ollama"}, "tester")
+    with pytest.raises(RefusedError) as refused:
+        carry_out(home, connection, get_command(connection, number))
+    assert refused.value.reason == Reason("command_failed", {"message": "KeyError('target')"})
     assert get_job(connection, job).state == "waiting"
     with contextlib.closing(connection):
-        assert len(open_commands(connection)) == 2, "the runner notes the refusal"
+        assert len(open_commands(connection)) == 3, "the runner notes the refusal"

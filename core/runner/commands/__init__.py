@@ -19,24 +19,30 @@ __all__ = ["COMMANDS", "QueueCommand", "RefusedError", "Request", "carry_out", "
 
 COMMANDS: dict[str, QueueCommand] = {command.name: command for command in (*JOB_COMMANDS, *QUEUE_COMMANDS)}
 
+UNREADABLE = (KeyError, TypeError, ValueError, sqlite3.IntegrityError)
+"""What arguments of another version raise. A runner that died of them would die again at each start."""
+
 
 def carry_out(home: Home, connection: sqlite3.Connection, asked: CommandRow) -> None:
     """Do what a stored request asks and note it as done, both or neither: a runner that is killed here does nothing twice.
 
-    Raises `RefusedError` when it does not apply; nothing has changed then.
+    Raises `RefusedError` when it does not apply, or its arguments are not as this version has them; nothing has changed then.
     """
-    with transaction(connection):
-        command = COMMANDS.get(asked.kind)
-        request = Request(home, connection, asked.author, asked.arguments)
-        if (of_fleet := FLEET_COMMANDS.get(asked.kind)) is not None:
-            of_fleet(request)
-        elif command is not None and command.on_queue is not None:
-            command.on_queue(request)
-        elif command is not None and command.on_job is not None and asked.job_id is not None:
-            job = get_job(connection, asked.job_id)
-            if (reason := command.refusal(job)) is not None:
-                raise RefusedError(reason)
-            command.on_job(request, job)
-        else:
-            raise RefusedError(refusal("unknown_command", command=asked.kind))
-        finish_command(connection, asked.id)
+    try:
+        with transaction(connection):
+            command = COMMANDS.get(asked.kind)
+            request = Request(home, connection, asked.author, asked.arguments)
+            if (of_fleet := FLEET_COMMANDS.get(asked.kind)) is not None:
+                of_fleet(request)
+            elif command is not None and command.on_queue is not None:
+                command.on_queue(request)
+            elif command is not None and command.on_job is not None and asked.job_id is not None:
+                job = get_job(connection, asked.job_id)
+                if (reason := command.refusal(job)) is not None:
+                    raise RefusedError(reason)
+                command.on_job(request, job)
+            else:
+                raise RefusedError(refusal("unknown_command", command=asked.kind))
+            finish_command(connection, asked.id)
+    except UNREADABLE as error:
+        raise RefusedError(refusal("command_failed", message=repr(error))) from error

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from core.aliases.digests import is_same
+from core.aliases.foreign import note_found
 from core.runner.commands.base import RefusedError, Request
 from core.serving.replies import name_key
 from core.store.fleet import (
@@ -158,6 +159,7 @@ def rollback(request: Request) -> None:
     if found is None and not missing and to.id == present.id:
         raise _refused("already_current", alias=alias.name, version=present.number)
     if found is not None:
+        note_found(connection, present, found.digest)
         present = insert_version(connection, alias.id, found, "found")
         _is_now(connection, alias, present)
     open_change(
