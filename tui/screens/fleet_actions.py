@@ -19,7 +19,7 @@ GO = "Go to the fleet (1) and select a task or an alias."
 GO_TASK = "Go to the fleet (1) and select a task."
 GO_ALIAS = (
     "Go to the fleet (1) and select a task that has an alias; "
-    "`bakehouse fleet promote TASK job:12 --as NAME` gives a task its first one."
+    "`bakehouse fleet promote judge job:12 --as vault-judge` gives the task `judge` its first one."
 )
 
 
