@@ -20,6 +20,7 @@ from core.home import Home
 if TYPE_CHECKING:
     from core.fleet.gate import Gate
     from core.fleet.promotion import Promotion
+    from core.store.fleet_changes import FleetChange
 
 NOT_PASSED = 3
 """As of every gate."""
@@ -47,10 +48,10 @@ def promote(
     """Have a model serve under the production name of TASK, if its evidence holds.
 
     CANDIDATE is a deployment (job:12), SERVER:MODEL, served:NAME, or a name on the server of the task's alias. The evidence
-    is shown first. Where it says no or cannot tell, nothing is done (exit code 3), unless --override gives a reason. What
-    served before is kept: `fleet rollback` brings it back without a rebuild.
+    is shown first. Where it says no or cannot tell, nothing is done but to note that in the history (exit code 3), unless
+    --override gives a reason. What served before is kept: `fleet rollback` brings it back without a rebuild.
     """
-    from core.errors import InputError
+    from core.errors import BakehouseError, InputError
     from core.fleet.promotion import promote as move
     from core.fleet.promotion import promotion_gate
 
@@ -64,25 +65,33 @@ def promote(
         for line in _evidence(gate, terminal_width()):
             say(line)
     passed = gate.outcome == "pass"
-    if dry_run or (not passed and override is None):
+    if dry_run:
         if as_json:
             print_json({"gate": gate.to_json(), "change": None})
         elif not passed:
-            say(
-                "Nothing was done: it would need a reason (--override REASON), which is kept."
-                if dry_run
-                else "Not promoted: production is as it was. --override REASON promotes it nevertheless, and keeps the reason."
-            )
-            if to_measure := bakeoff_command(found):
-                say(
-                    f"`{to_measure}` has both measured as they serve now."
-                    if found.incumbent
-                    else f"`{to_measure}` has it measured."
-                )
+            say("Nothing was done: it would need a reason (--override REASON), which is kept.")
+            _tell_how_to_measure(found)
         sys.exit(0 if passed else NOT_PASSED)
-    change = asked_of_fleet(
-        lambda: move(home, found, override=None if passed else override, by=by(), heard=tell_phases(quiet=as_json))
-    )
+
+    def ask() -> FleetChange:
+        reason = None if passed else override
+        return asked_of_fleet(lambda: move(home, found, override=reason, by=by(), heard=tell_phases(quiet=as_json)))
+
+    if not passed and override is None:
+        noted = None
+        try:
+            noted = ask()
+        except BakehouseError as error:
+            say(f"▲ This is not in the history: {error.message}", error=True)
+        if as_json:
+            print_json({"gate": gate.to_json(), "change": None if noted is None else change_json(noted)})
+        else:
+            say(
+                "Not promoted: production is as it was. --override REASON promotes it nevertheless, and keeps the reason."
+            )
+            _tell_how_to_measure(found)
+        sys.exit(NOT_PASSED)
+    change = ask()
     if as_json:
         print_json({"gate": gate.to_json(), "change": change_json(change)})
     else:
@@ -100,6 +109,12 @@ def bakeoff_command(found: Promotion) -> str | None:
     candidate = replace(found.alias, name=found.target.source)
     sides = [found.alias, candidate] if found.incumbent is not None else [candidate]
     return f"bakehouse bakeoff {found.task} {' '.join(map(reference_of, sides))} --wait"
+
+
+def _tell_how_to_measure(found: Promotion) -> None:
+    if to_measure := bakeoff_command(found):
+        said = "has both measured as they serve now" if found.incumbent else "has it measured"
+        say(f"`{to_measure}` {said}.")
 
 
 def _evidence(gate: Gate, width: int) -> Iterator[str]:

@@ -164,8 +164,10 @@ def fleet_rows(
         (one.project_id, one.task, known[one.alias_id]) for one in assigned if project_id in (None, one.project_id)
     ]
     taken = {one.alias_id for one in assigned}
-    shown += [(None, None, one) for one in known.values() if one.id not in taken]
     moving = {one.alias_id: one for one in changes(connection, open_only=True)}
+    # A name to which no promotion has come is nothing yet: it stands in the history alone.
+    real = {one.id for one in known.values() if one.version_id is not None or one.id in moving}
+    shown += [(None, None, one) for one in known.values() if one.id in real - taken]
     came = came_by(connection)
     present = {one.version_id for one in known.values() if one.version_id is not None}
     by_id = versions_by_id(connection, present | {one.former for one in came.values() if one.former is not None})

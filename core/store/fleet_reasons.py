@@ -10,7 +10,7 @@ from core.reasons import Reason, Value
 FleetRefusalCode = Literal[
     "change_open",  # alias, kind, author, at
     "not_current",  # alias, version (its number, None: nothing), author, at (of the change that made it so; None: unknown)
-    "gate_not_passed",  # task, outcome
+    "gate_not_asked",  # task
     "no_alias",  # task
     "alias_unknown",  # alias
     "no_former_version",  # alias
@@ -22,6 +22,7 @@ FleetRefusalCode = Literal[
 ]
 
 ChangeReasonCode = Literal[
+    "gate_not_passed",  # of a promotion that nobody overrode; what the gate said stands with the change
     "finished_after_restart",
     "server_away",  # message
     "move_refused",  # message

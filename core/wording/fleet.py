@@ -40,7 +40,6 @@ PHASES: Mapping[str, str] = {
     "waiting_server": "waiting for the server: the alias may have been moved or not",
 }
 """Where an open change is; those from `loading` to `putting_back` are of served models."""
-_OUTCOMES: Mapping[str, str] = {"fail": "says no", "cannot_tell": "cannot tell"}
 _DIGEST_SIGNS = 12
 
 
@@ -102,17 +101,14 @@ def _task_moved(values: Values) -> str:
     return f"The task {values['task']} {now}{_by(values)}: nothing was done."
 
 
-def _gate(values: Values) -> str:
-    outcome = _OUTCOMES.get(str(values["outcome"]), "has not been asked")
-    return f"The gate of {values['task']} {outcome}: a promotion needs a reason, which is kept."
-
-
 FLEET_REFUSAL_WORDS: dict[FleetRefusalCode, Words] = {
     "change_open": lambda values: (
         f"A {kind_words(values['kind'])} of {values['alias']} is under way, asked for{_by(values)}: nothing was done."
     ),
     "not_current": _not_current,
-    "gate_not_passed": _gate,
+    "gate_not_asked": lambda values: (
+        f"The gate of {values['task']} has not been asked: a promotion without it needs a reason, which is kept."
+    ),
     "no_alias": lambda values: f"The task {values['task']} has no alias.",
     "alias_unknown": lambda values: f"There is no alias {values['alias']}; `bakehouse fleet list` shows them.",
     "no_former_version": lambda values: (
@@ -128,6 +124,7 @@ FLEET_REFUSAL_WORDS: dict[FleetRefusalCode, Words] = {
 }
 
 CHANGE_WORDS: dict[ChangeReasonCode, Words] = {
+    "gate_not_passed": lambda values: "nobody gave a reason to override the gate",
     "finished_after_restart": lambda values: "the runner ended in the middle; the next one finished the change",
     "server_away": lambda values: f"the server did not answer, and nothing was touched: {values['message']}",
     "move_refused": lambda values: str(values["message"]),

@@ -12,6 +12,7 @@ from core.store.fleet_changes import FleetChange
 from core.text import printable
 from core.wording import drift
 from core.wording.fleet import asker_words, change_reason_words, phase_words, short_digest
+from core.wording.promotion import NAMES
 
 if TYPE_CHECKING:  # pydantic may stand behind it
     from core.fleet.history import HistoryEntry
@@ -80,13 +81,21 @@ def _took(change: FleetChange) -> str:
 def _why(change: FleetChange) -> str:
     parts = []
     if change.gate is not None:
-        outcome = str(change.gate.get("outcome"))
-        parts.append(f"the gate {OUTCOMES.get(outcome, outcome)}")
+        parts.append(_gate_words(change.gate))
     if change.override_reason is not None:
         parts.append(f"overridden: {change.override_reason}")
     if change.reason is not None:
         parts.append(change_reason_words(change.reason))
     return "".join(f"; {part}" for part in parts)
+
+
+def _gate_words(gate: Mapping[str, Any]) -> str:
+    """`the gate cannot tell (not worse, prompts)`: with the conditions that it rests on where it did not pass."""
+    outcome = str(gate.get("outcome"))
+    told = [one for one in gate.get("conditions") or () if isinstance(one, Mapping) and one.get("outcome") == outcome]
+    names = dict.fromkeys(NAMES.get(str(one.get("code")), str(one.get("code"))) for one in told)
+    because = f" ({', '.join(names)})" if names and outcome != "pass" else ""
+    return f"the gate {OUTCOMES.get(outcome, outcome)}{because}"
 
 
 def note_words(alias: str, note: Reason) -> str:

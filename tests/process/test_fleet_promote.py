@@ -72,11 +72,11 @@ def test_evidence_decides_a_reason_overrides_it_and_a_rollback_brings_back(
     assert code == 3 and "? not worse   format: " in out and "Not promoted: production is as it was." in out
     assert all(len(line) <= 120 for line in out.splitlines()[:-1])
     code, told = run("promote", "judge", "judge-8b")
-    assert (code, told["gate"]["outcome"], told["change"]) == (3, "cannot_tell", None), (
-        "the mean is the same, and sixty inputs do not tell"
-    )
+    assert (code, told["gate"]["outcome"]) == (3, "cannot_tell"), "the mean is the same, and sixty inputs do not tell"
+    assert (told["change"]["state"], told["change"]["reason"]["code"]) == ("failed", "gate_not_passed")
     present = fleet.current("judge")
-    assert present is not None and present.id == first.id and len(fleet.changes()) == 1, "the runner was asked nothing"
+    assert present is not None and present.id == first.id and fleet.server.models["judge:latest"].digest == first.digest
+    assert [(one.kind, one.state) for one in fleet.changes()] == [*[("promote", "failed")] * 2, ("adopt", "done")]
 
     code, told = run("promote", "judge", "judge-8b", "--override", "half the memory")
     assert (code, told["change"]["state"], told["change"]["override_reason"]) == (0, "done", "half the memory")

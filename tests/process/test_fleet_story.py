@@ -63,10 +63,11 @@ def test_from_the_first_adoption_to_the_last_check_the_history_tells_it_all(flee
     assert (row["version"], row["before"]["version"], row["lineage"]["data"]) == (2, 1, "data/judge.jsonl")
     assert row["scores"]["format"] == 1.0 and row["before"]["scores"]["format"] == 0.5
 
-    # Refused: it is worse. Nothing is touched.
+    # Refused: it is worse. Nothing is touched, and the history has that.
     before_all = fleet.tags()
     code, told = fleet.ask("fleet", "promote", "planner", "planner-4b")
-    assert (code, told["gate"]["outcome"], told["change"]) == (3, "fail", None)
+    assert (code, told["gate"]["outcome"], told["change"]["state"]) == (3, "fail", "failed")
+    assert fleet.tags() == before_all and fleet.history()[-1]["gate"] == told["gate"]
     assert conditions(told["gate"])["not_worse"] == "fail"
 
     # It cannot be told: no difference was seen in twelve inputs. With a reason it is done all the same.
@@ -100,16 +101,22 @@ def test_from_the_first_adoption_to_the_last_check_the_history_tells_it_all(flee
     assert sorted(moves[:13]) == [(one, "adopt", "done") for one in sorted(SERVED)]
     assert moves[13:] == [
         ("vault-judge", "promote", "done"),
+        ("vault-planner", "promote", "failed"),
+        ("vault-seeder", "promote", "failed"),
         ("vault-seeder", "promote", "done"),
         ("vault-seeder", "rollback", "done"),
+        ("vault-planner", "promote", "failed"),
     ]
     promoted = [one for one in history if one.get("kind") == "promote"]
-    assert [one["gate"]["outcome"] for one in promoted] == ["pass", "cannot_tell"]
-    assert [one["override_reason"] for one in promoted] == [None, reason]
+    assert [one["gate"]["outcome"] for one in promoted] == ["pass", "fail", "cannot_tell", "cannot_tell", "fail"]
+    assert [one["override_reason"] for one in promoted] == [None, None, None, reason, None]
+    assert [one["reason"]["code"] for one in promoted if one["state"] == "failed"] == ["gate_not_passed"] * 3
     drifted = [one["note"]["code"] for one in history if "note" in one and one["note"]["code"].startswith("drift")]
     assert drifted == ["drift_baseline_taken", "drift_same"]
     code, said = fleet.says("fleet", "history", "seeder")
     assert code == 0 and f"overridden: {reason}" in said and "went back to version 1" in said
+    code, said = fleet.says("fleet", "history", "planner")
+    assert "was not done" in said and "the gate failed (not worse); nobody gave a reason to override the gate" in said
 
 
 def test_a_promotion_that_fails_leaves_production_untouched_and_of_two_consoles_one_wins(fleet: Story) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
+from core.fleet.rows import fleet_rows
 from core.reasons import Reason
 from core.runner.commands import RefusedError
 from core.store.fleet import Target, alias_of, tasks_of
-from core.store.fleet_changes import changes, notes, open_changes
+from core.store.fleet_changes import changes, notes
 from core.wording.jobs import reason_words
 from tests.support.played_fleet import PASS, PROJECT, PlayedFleet
 from tests.support.played_ollama import digest_of
@@ -69,12 +70,8 @@ def test_of_two_consoles_that_promote_at_once_one_is_done_and_the_other_is_told(
 
 def test_a_gate_that_does_not_pass_is_overridden_with_a_reason_that_is_kept(fleet: PlayedFleet) -> None:
     fleet.adopt("judge", "judge")
-    for outcome in ("fail", "cannot_tell"):
-        gate = {**PASS, "outcome": outcome}
-        assert refusal(fleet.promote, "judge", "judge-4b", gate=gate)[0] == "gate_not_passed"
-        assert refusal(fleet.promote, "judge", "judge-4b", gate=gate, override_reason="  ")[0] == "gate_not_passed"
-    assert refusal(fleet.promote, "judge", "judge-4b", gate=None)[0] == "gate_not_passed"
-    assert open_changes(fleet.connection) == []
+    for gate in (None, {}, {"outcome": "of a later version"}):
+        assert refusal(fleet.promote, "judge", "judge-4b", gate=gate)[0] == "gate_not_asked"
     gate = {**PASS, "outcome": "cannot_tell"}
     fleet.promote("judge", "judge-4b", gate=gate, override_reason="the judge is down to one GPU")
     fleet.settle()
@@ -82,9 +79,41 @@ def test_a_gate_that_does_not_pass_is_overridden_with_a_reason_that_is_kept(flee
     assert (change.state, change.override_reason, change.gate) == ("done", "the judge is down to one GPU", gate)
 
 
+@pytest.mark.parametrize("outcome", ["fail", "cannot_tell"])
+@pytest.mark.parametrize("reason", [None, "  "])
+def test_what_the_gate_does_not_pass_is_kept_and_nothing_is_touched(
+    fleet: PlayedFleet, outcome: str, reason: str | None
+) -> None:
+    fleet.adopt("judge", "judge")
+    fleet.settle()
+    before, asked = fleet.current("judge"), list(fleet.server.requests)
+    gate = {**PASS, "outcome": outcome}
+    fleet.promote("judge", "judge-4b", gate=gate, override_reason=reason)
+    change = fleet.last("judge")
+    assert (change.kind, change.state, change.gate, change.override_reason) == ("promote", "failed", gate, None)
+    assert change.reason is not None and change.reason.code == "gate_not_passed"
+    assert (change.author, change.target.source, change.kept) == ("anna@box, console", "judge-4b", None)
+    fleet.settle()
+    assert fleet.current("judge") == before and fleet.server.requests == asked
+    fleet.promote("judge", "judge-4b")
+    fleet.settle()
+    assert [one.number for one in fleet.versions("judge")] == [1, 2], "it took no number"
+    fleet.check()
+
+
+def test_a_first_promotion_that_the_gate_does_not_pass_stands_in_the_history_alone(fleet: PlayedFleet) -> None:
+    fleet.promote("vault", "judge-4b", gate={**PASS, "outcome": "fail"})
+    fleet.settle()
+    assert fleet.last("vault").state == "failed" and fleet.server.model("vault") is None
+    assert alias_of(fleet.connection, "p", "judge") is None and fleet_rows(fleet.connection) == []
+    fleet.promote("vault", "judge-4b")
+    assert [row.alias.name for row in fleet_rows(fleet.connection)] == ["vault"], "it is on its way"
+    fleet.settle()
+    assert fleet.server.model("vault") == "model of judge-4b"
+
+
 def test_a_refused_command_leaves_nothing(fleet: PlayedFleet) -> None:
-    gate = {**PASS, "outcome": "fail"}
-    assert refusal(fleet.promote, "vault", "judge-4b", gate=gate)[0] == "gate_not_passed"
+    assert refusal(fleet.promote, "vault", "judge-4b", gate=None)[0] == "gate_not_asked"
     assert fleet.current("vault") is None and changes(fleet.connection) == []
     assert fleet.connection.execute("SELECT count(*) FROM aliases").fetchone()[0] == 0
     fleet.adopt("judge", "judge")

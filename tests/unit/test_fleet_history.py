@@ -80,6 +80,27 @@ def test_a_history_is_told_in_plain_sentences_in_the_order_in_which_it_happened(
     ]
 
 
+def test_a_promotion_that_the_gate_did_not_pass_is_told_with_what_it_rests_on(fleet: StoredFleet) -> None:
+    alias = fleet.alias("vault-judge")
+    fleet.becomes(alias, Target("vault-judge", "d7", model="Qwen2.5-7B"))
+    pairs = {
+        "measured": "pass",
+        "not_worse": "cannot_tell",
+        "parity": "cannot_tell",
+        "of_a_later_version": "cannot_tell",
+    }
+    conditions = [{"code": code, "outcome": outcome, "values": {}} for code, outcome in pairs.items()]
+    conditions += conditions[1:2]  # another part of the score
+    gate = {"outcome": "cannot_tell", "conditions": conditions}
+    asked(fleet, alias, "promote", "failed", Reason("gate_not_passed"), task="judge", gate=gate)
+    entry = fleet_history(fleet.connection)[-1]
+    assert entry.to_json()["gate"] == gate and sentences([entry]) == [
+        "the promotion of judge-8b to vault-judge for judge was not done, vault-judge is version 1 (Qwen2.5-7B) as before: "
+        "asked by bob@box (console); the gate cannot tell (not worse, prompts, of_a_later_version); "
+        "nobody gave a reason to override the gate"
+    ]
+
+
 def test_of_a_task_only_what_concerns_it_is_told_and_of_all_everything(fleet: StoredFleet) -> None:
     told(fleet)
     everything = fleet_history(fleet.connection)

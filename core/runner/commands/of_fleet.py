@@ -37,9 +37,11 @@ from core.store.fleet import (
     versions,
 )
 from core.store.fleet_changes import ChangeKind, changes, finish_change, open_change, open_change_of
-from core.store.fleet_reasons import FleetRefusalCode, fleet_refusal
+from core.store.fleet_reasons import FleetRefusalCode, change_reason, fleet_refusal
 
 PASSED = "pass"
+NOT_PASSED = ("fail", "cannot_tell")
+"""Outcomes of a gate."""
 
 
 def adopt(request: Request) -> None:
@@ -96,7 +98,7 @@ def assign(request: Request) -> None:
 
 
 def promote(request: Request) -> None:
-    """An alias becomes another model.
+    """An alias becomes another model. What its gate does not pass and nobody overrides is kept as a change that has ended.
 
     Arguments: `project_id`, `project_root`, `task`; the alias as `alias_id`, or, where there is none yet, as `server`, `url`,
     `name`, `name_key`; `expected_version`, `expected_alias` (that of the task); `target`; `gate`; `override_reason`.
@@ -109,19 +111,21 @@ def promote(request: Request) -> None:
     _require_at_rest(connection, alias)
     _require_current(connection, alias, given.get("expected_version"))
     _require_alias_of_task(connection, given, given.get("expected_alias"), or_this=alias)
-    gate, override = given.get("gate"), (given.get("override_reason") or "").strip() or None
-    outcome = gate.get("outcome") if isinstance(gate, Mapping) else None
-    if outcome != PASSED and override is None:
-        raise _refused("gate_not_passed", task=given["task"], outcome=outcome)
     former = current_version(connection, alias)
     if former is not None and is_same(former.digest, target.digest):
         raise _refused("already_current", alias=alias.name, version=former.number)
-    open_change(
+    gate, override = given.get("gate"), (given.get("override_reason") or "").strip() or None
+    outcome = gate.get("outcome") if isinstance(gate, Mapping) else None
+    is_held = outcome != PASSED and override is None
+    if is_held and outcome not in NOT_PASSED:
+        raise _refused("gate_not_asked", task=given["task"])
+    number = None if is_held else next_number(connection, alias.id)
+    change = open_change(
         connection,
         alias_id=alias.id,
         kind="promote",
         author=request.author,
-        target=Target.from_json({**target.to_json(), "number": next_number(connection, alias.id), "kept_as": None}),
+        target=Target.from_json({**target.to_json(), "number": number, "kept_as": None}),
         from_version=alias.version_id,
         project_id=given["project_id"],
         project_root=given["project_root"],
@@ -129,6 +133,8 @@ def promote(request: Request) -> None:
         gate=gate,
         override_reason=None if outcome == PASSED else override,
     )
+    if is_held:
+        finish_change(connection, change.id, "failed", change_reason("gate_not_passed"))
 
 
 def rollback(request: Request) -> None:
