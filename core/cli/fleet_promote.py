@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -103,12 +103,18 @@ def bakeoff_command(found: Promotion) -> str | None:
     """The command that holds the candidate against what serves, as both are now; None where a bake-off is not what lacks."""
     from core.fleet.names import reference_of
 
-    whys = {one.values.get("why") for one in found.gate.conditions if one.code in ("measured", "incumbent_measured")}
+    told: dict[str, Any] = {
+        one.code: one.values for one in found.gate.conditions if one.code in ("measured", "incumbent_measured")
+    }
+    whys = {values.get("why") for values in told.values()}
     if whys.isdisjoint(MEASURABLE) or whys & {"no_answer", "gone"}:
         return None
-    candidate = replace(found.alias, name=found.target.source)
-    sides = [found.alias, candidate] if found.incumbent is not None else [candidate]
-    return f"bakehouse bakeoff {found.task} {' '.join(map(reference_of, sides))} --wait"
+    sides = {"incumbent_measured": found.alias, "measured": replace(found.alias, name=found.target.source)}
+    if found.incumbent is None:
+        del sides["incumbent_measured"]
+    sent = {code: told[code].get("examples") for code in sides}
+    asked = [reference_of(one) + (f"@few_shot={sent[code]}" if sent[code] else "") for code, one in sides.items()]
+    return f"bakehouse bakeoff {found.task} {' '.join(asked)} --wait"
 
 
 def _tell_how_to_measure(found: Promotion) -> None:

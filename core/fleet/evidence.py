@@ -17,7 +17,7 @@ from core.data.examples import load_examples
 from core.data.leaks import NAMED_AT_MOST, find_leaks
 from core.errors import BakehouseError
 from core.files import read_json
-from core.fleet.gate import Condition, joined
+from core.fleet.gate import Condition, ConditionCode, joined
 from core.fleet.lineage import deployments, made_by
 from core.fleet.measured import Found, MeasuredPair, changed_since
 from core.home import Home
@@ -45,26 +45,28 @@ class Model:
     identity: ServedIdentity
 
 
-def measured(pair: MeasuredPair | None) -> Condition:
-    """Whether a bake-off that is done measured the candidate as it serves now."""
+def measured(pair: MeasuredPair | None, examples: int = 0) -> Condition:
+    """Whether a bake-off that is done measured the candidate as it serves now, asked with as many examples as requests send."""
     if pair is None:
-        return Condition("measured", "cannot_tell", {"why": "no_bakeoff"})
-    return _as_it_serves("measured", pair.job_id, pair.candidate)
+        return Condition("measured", "cannot_tell", {"why": "no_bakeoff", "examples": examples})
+    return _as_it_serves("measured", pair.job_id, pair.candidate, examples)
 
 
-def incumbent_measured(pair: MeasuredPair | None, name: str | None) -> Condition:
+def incumbent_measured(pair: MeasuredPair | None, name: str | None, examples: int = 0) -> Condition:
     """Whether the same bake-off measured what the alias is now; `name` is the alias, None where it is nothing yet."""
     if name is None:
         return Condition("incumbent_measured", "not_asked", {"why": "no_incumbent"})
+    values: dict[str, Value] = {"alias": name, "examples": examples}
     if pair is None:
-        return Condition("incumbent_measured", "cannot_tell", {"why": "no_bakeoff", "alias": name})
+        return Condition("incumbent_measured", "cannot_tell", {**values, "why": "no_bakeoff"})
     if pair.incumbent is None:
-        return Condition("incumbent_measured", "cannot_tell", {"why": "not_in_it", "alias": name, "job": pair.job_id})
-    return _as_it_serves("incumbent_measured", pair.job_id, pair.incumbent)
+        return Condition("incumbent_measured", "cannot_tell", {**values, "why": "not_in_it", "job": pair.job_id})
+    return _as_it_serves("incumbent_measured", pair.job_id, pair.incumbent, examples)
 
 
-def _as_it_serves(code: Any, job_id: int, found: Found) -> Condition:
-    values: dict[str, Value] = {"job": job_id, "name": found.name}
+def _as_it_serves(code: ConditionCode, job_id: int, found: Found, examples: int) -> Condition:
+    values: dict[str, Value] = {"job": job_id, "name": found.name, "examples": examples}
+    values["other_examples"] = found.other_examples
     if found.changed:
         return Condition(code, "cannot_tell", {**values, "why": "changed", "what": list(found.changed)})
     if found.mixed:

@@ -1,21 +1,26 @@
 """The bake-off that a promotion rests on: the newest that is done and measured this very model as it serves now.
 
-A model is what its weights, its template, its parameters and the version of its server make it, whatever it is called.
+A model is what its weights, its template, its parameters and the version of its server make it, whatever it is called. It is
+asked as clients ask it: as the task says, with the examples in front that its deployment says requests have to send.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core.aliases.digests import bare
+from core.aliases.digests import bare, is_same
 from core.bakeoff.leaderboard import Leaderboard
 from core.config.task import Task
 from core.errors import BakehouseError
+from core.fleet.lineage import deployments
 from core.home import Home
-from core.jobfile.bakeoff import BakeoffSpec, TaskUnderTest
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ExampleTurn, TaskUnderTest, Variant
+from core.jobfile.deploy import DeploySpec
+from core.jobfile.spec import JobFile
 from core.results.load import bakeoff_file, load_bakeoff
 from core.serving.answering import ServedIdentity
 from core.staleness.staleness import identities_then
@@ -24,6 +29,7 @@ from core.store.results import list_bakeoffs
 NEWEST = 200
 """Of the bake-offs of a home that are looked through."""
 FIELDS = ("weights", "template", "parameters", "version")
+Examples = tuple[tuple[ExampleTurn, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -31,13 +37,15 @@ class Found:
     """A candidate of a bake-off whose weights are those of a model that serves now.
 
     `changed` are the other fields of its identity that are not as they were, `unknown` those of which that is not known.
-    `mixed`: its answers are of several models, since it changed while it was asked.
+    `mixed`: its answers are of several models, since it changed while it was asked. `other_examples`: it was asked with as many
+    examples as requests send, and not with the same, since the task's data were others when it was deployed.
     """
 
     name: str
     changed: tuple[str, ...] = ()
     unknown: tuple[str, ...] = ()
     mixed: bool = False
+    other_examples: bool = False
 
     @property
     def is_same(self) -> bool:
@@ -59,6 +67,18 @@ class MeasuredPair:
     bases: Mapping[str, str]
 
 
+def sent_examples(home: Home, connection: sqlite3.Connection, task: str, now: ServedIdentity | None) -> Examples:
+    """The examples that requests for a task have to send to a model: those of its newest deployment for the task. Empty where
+    they have to send none, and where no deployment of this home is known."""
+    weights = None if now is None else now.weights
+    made = next((one for one in deployments(connection) if one.task == task and is_same(one.weights, weights)), None)
+    if made is not None:
+        with contextlib.suppress(BakehouseError, OSError):
+            spec = JobFile.load(home.run_dir(made.job_id)).spec
+            return spec.served.examples if isinstance(spec, DeploySpec) else ()
+    return ()
+
+
 def measured_pair(
     home: Home,
     connection: sqlite3.Connection,
@@ -70,12 +90,13 @@ def measured_pair(
     """The newest bake-off of the project's task with both as they serve now; without one, the newest with the candidate as it
     serves now, then the newest with its weights. None where nothing measured it. Those whose files are gone are passed over.
     """
+    sent = tuple(sent_examples(home, connection, task, one) for one in (candidate, incumbent))
     best: tuple[int, int, Found, Found | None, BakeoffSpec] | None = None
     for row in list_bakeoffs(connection, NEWEST):
         if row.state != "done" or row.project_id != project_id or task not in row.tasks:
             continue
         try:
-            found = _in_bakeoff(home, connection, row.job_id, task, candidate, incumbent)
+            found = _in_bakeoff(home, connection, row.job_id, task, candidate, incumbent, *sent)
         except (BakehouseError, OSError, ValueError):
             continue
         if found is None:
@@ -110,25 +131,45 @@ def _in_bakeoff(
     task: str,
     candidate: ServedIdentity,
     incumbent: ServedIdentity | None,
+    sent: Examples,
+    sent_to_incumbent: Examples,
 ) -> tuple[Found, Found | None, BakeoffSpec] | None:
     _, spec = bakeoff_file(home, job_id)
     under_test = next((one for one in spec.tasks if one.name == task), None)
-    if under_test is None or not Path(under_test.golden.path).exists():
+    if under_test is None or not Path(under_test.golden.path).exists() or not _are_shown(sent, under_test):
         return None
     then = identities_then(home, connection, job_id)
     mixed = set(_mixed(connection, job_id))
-    # What is asked in another way than the task says is not what clients get.
-    plain = [one.name for one in spec.candidates if one.form == "served" and one.variant.is_plain and one.name in then]
-    found = {name: now for name in plain for now in (_compared(name, then[name], candidate, name in mixed),) if now}
+    served = [one for one in spec.candidates if one.form == "served" and one.name in then]
+
+    def those_of(now: ServedIdentity, examples: Examples) -> list[Found]:
+        names = [one.name for one in served if _is_asked_with(one, len(examples))]
+        compared = (_compared(name, then[name], now, name in mixed) for name in names)
+        return [one for one in compared if one is not None]
+
+    found = those_of(candidate, sent)
     if not found:
         return None
-    ours = sorted(found.values(), key=lambda one: (not one.is_same, one.name != candidate.model))[0]
+    ours = sorted(found, key=lambda one: (not one.is_same, one.name != candidate.model))[0]
     others: list[Found] = []
     if incumbent is not None:
-        compared = (_compared(name, then[name], incumbent, name in mixed) for name in plain if name != ours.name)
-        others = [one for one in compared if one is not None]
+        differ = not _are_shown(sent_to_incumbent, under_test)
+        others = [replace(one, other_examples=differ) for one in those_of(incumbent, sent_to_incumbent)]
+        others = [one for one in others if one.name != ours.name]
     others.sort(key=lambda one: (not one.is_same, incumbent is not None and one.name != incumbent.model))
     return ours, others[0] if others else None, spec
+
+
+def _is_asked_with(one: CandidateSpec, examples: int) -> bool:
+    """Whether a candidate was asked as the task says, with so many examples in front: what else is not what clients get."""
+    if not examples:
+        return one.variant.is_plain
+    return one.variant == Variant(written=one.variant.written, few_shot=examples)
+
+
+def _are_shown(examples: Examples, under_test: TaskUnderTest) -> bool:
+    """Whether a bake-off shows just these examples first: it shows the same to all candidates."""
+    return tuple(map(tuple, under_test.examples[: len(examples)])) == examples
 
 
 def _compared(name: str, then: ServedIdentity, now: ServedIdentity, mixed: bool) -> Found | None:

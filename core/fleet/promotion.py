@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from core.aliases.choice import server_of_alias
 from core.aliases.digests import is_same
 from core.aliases.observing import brief_ollama
 from core.aliases.ollama_place import OllamaPlace
@@ -35,7 +36,7 @@ from core.fleet.evidence import (
 from core.fleet.gate import Condition, Gate, joined
 from core.fleet.lineage import UNKNOWN, deployments, lineages, made_by
 from core.fleet.meant import Meant, meant
-from core.fleet.measured import MeasuredPair, measured_pair
+from core.fleet.measured import MeasuredPair, measured_pair, sent_examples
 from core.fleet.names import reference_of
 from core.home import Home
 from core.runner.client import ensure_runner, request
@@ -209,27 +210,27 @@ def _gate(
     server = asked.candidate.server
     assert server is not None  # the spec was validated
     name = None if version is None else asked.alias.name
+    held = theirs if isinstance(theirs, ServedIdentity) else None
     conditions: list[Condition] = []
     pair: MeasuredPair | None = None
     among = 0
     if not isinstance(ours, ServedIdentity):
         conditions.append(Condition("measured", "cannot_tell", {"why": "no_answer", "name": asked.candidate.name}))
     else:
-        held = theirs if isinstance(theirs, ServedIdentity) else None
         pair = measured_pair(home, connection, project.id, task, ours, held)
-        conditions.append(measured(pair))
-    if name is not None and not isinstance(theirs, ServedIdentity):
+        conditions.append(measured(pair, len(sent_examples(home, connection, task, ours))))
+    if name is not None and held is None:
         why = "gone" if theirs == "gone" else "no_answer"
         conditions.append(Condition("incumbent_measured", "cannot_tell", {"why": why, "alias": name}))
     else:
-        conditions.append(incumbent_measured(pair, name))
+        conditions.append(incumbent_measured(pair, name, len(sent_examples(home, connection, task, held))))
     conditions += not_worse(pair, name is not None)
     if isinstance(ours, ServedIdentity):
         model = Model(target.source, server.url, asked.alias.is_served_here, target.digest, ours)
         conditions += [
             parity(home, connection, task, model),
             no_leak(home, connection, project, task, model),
-            *_other_tasks(home, connection, project, task, asked, ours, theirs),
+            *_other_tasks(home, connection, project, task, asked, ours, held),
         ]
         among = chosen_among(home, connection, pair, model)
     else:
@@ -261,7 +262,7 @@ def _other_tasks(
     task: str,
     asked: Meant,
     ours: ServedIdentity,
-    theirs: Told | None,
+    held: ServedIdentity | None,
 ) -> list[Condition]:
     found = []
     for given in tasks_of(connection, asked.alias.id) if asked.alias.id else ():
@@ -271,7 +272,6 @@ def _other_tasks(
         if of_task is None:
             with contextlib.suppress(BakehouseError, OSError):
                 of_task = Project.find(explicit=Path(given.project_root))
-        held = theirs if isinstance(theirs, ServedIdentity) else None
         pair = None
         if held is not None:
             pair = measured_pair(home, connection, given.project_id, given.task, ours, held)
@@ -284,9 +284,9 @@ def promote(
 ) -> FleetChange:
     """Have the runner promote, and wait until the change has ended. `heard` is called with the change as it goes on.
 
-    Raises `RefusedError`: the gate does not pass and no reason is given, somebody else moved the alias meanwhile, or a change
-    of it is under way. The change says how it ended: what is not `done` left production as it was. It is still `open` where
-    somebody stopped the runner meanwhile: the next one carries it on.
+    Raises `RefusedError`: somebody else moved the alias meanwhile, or a change of it is under way. The change says how it
+    ended: what is not `done` left production as it was, as where the gate does not pass and no reason is given
+    (`gate_not_passed`). It is still `open` where somebody stopped the runner meanwhile: the next one carries it on.
     """
     return _asked(home, "fleet-promote", promotion.arguments(override), promotion.alias, by, heard)
 
@@ -354,8 +354,6 @@ def is_missing(home: Home, connection: sqlite3.Connection, alias: Alias) -> bool
 
 
 def _present(home: Home, connection: sqlite3.Connection, alias: Alias) -> Placed | None:
-    from core.aliases.choice import server_of_alias
-
     if alias.is_served_here:
         return ServedPlace(home).look(alias)
     roots = [one.project_root for one in tasks_of(connection, alias.id)]

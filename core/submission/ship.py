@@ -51,8 +51,8 @@ class Shipped:
 class Against:
     """Who is held against what a chain makes, in place of the adapter: the candidate `reference`, as the incumbent.
 
-    `training` is what that one came of, where it is known: it is asked as it was trained. `tasks` are further tasks that are
-    baked off, because what serves them changes as well.
+    `training` is what that one came of: it is asked as it was trained, and as the task says where that is not known (None).
+    `tasks` are further tasks that are baked off, because what serves them changes as well.
     """
 
     reference: str
@@ -253,7 +253,8 @@ def _bakeoff(shipping: _Shipping, chain: ChainWriter) -> None:
         wanted = WantedBakeoff(tasks=(task,), candidates=candidates, incumbent=candidates[0])
     else:
         new = as_trained(training, base, f"job:{last}")
-        (incumbent,) = as_trained(against.training or training, against.reference)
+        # Where it is not known how one was trained, its clients ask as the task says.
+        (incumbent,) = as_trained(against.training, against.reference) if against.training else (against.reference,)
         wanted = WantedBakeoff(tasks=(task, *against.tasks), candidates=(*new, incumbent), incumbent=incumbent)
     # The database is locked: no server is asked meanwhile what a deployment is to prove, or has.
     links = chain.by_kind.values()

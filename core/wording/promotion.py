@@ -49,12 +49,6 @@ def gate_title(gate: Gate) -> str:
     return printable(f"{gate.task}: {gate.candidate} for {gate.alias}{now}: {OUTCOMES[gate.outcome]}")
 
 
-def gate_lines(gate: Gate) -> list[str]:
-    """The evidence, a condition a line, then what it rests on."""
-    heads = [(condition_head(one), condition_words(one)) for one in gate.conditions]
-    return [*(f"{head}{words}" for head, words in heads), *basis_words(gate)]
-
-
 def condition_head(one: Condition) -> str:
     """What stands before the words of a condition, as wide for each: its sign and its name."""
     return f"{SIGNS[one.outcome]} {NAMES[one.code]:<{max(map(len, NAMES.values()))}}  "
@@ -81,9 +75,9 @@ def condition_words(one: Condition) -> str:
 
 def _measured(values: Values, outcome: str) -> str:
     if outcome == "pass":
-        return f"bake-off {values['job']}, as it serves now"
+        return f"bake-off {values['job']}, as it serves now{_asked_with(values)}"
     words = {
-        "no_bakeoff": "no bake-off that is done measured what serves under this name",
+        "no_bakeoff": f"no bake-off that is done measured what serves under this name{_asked_with(values)}",
         "no_answer": "its server does not say what it has now",
     }
     return words.get(values["why"]) or _since(values)
@@ -91,16 +85,26 @@ def _measured(values: Values, outcome: str) -> str:
 
 def _incumbent(values: Values, outcome: str) -> str:
     if outcome == "pass":
-        return f"in the same bake-off, as it serves now ({values['name']})"
+        return f"in the same bake-off, as it serves now ({values['name']}){_asked_with(values)}"
     job, alias = values.get("job"), values.get("alias")
     words = {
         "no_incumbent": "the alias serves nothing yet",
         "no_bakeoff": f"no bake-off holds the candidate against {alias}",
-        "not_in_it": f"bake-off {job} did not ask what {alias} is now",
+        "not_in_it": f"bake-off {job} did not ask what {alias} is now{_asked_with(values)}",
         "no_answer": f"the server does not say what {alias} is now",
         "gone": f"nothing is under {alias} on its server (`bakehouse fleet rollback` puts back what was)",
     }
     return words.get(values["why"]) or _since(values)
+
+
+def _asked_with(values: Values) -> str:
+    """`, asked with the 3 examples that requests send (@few_shot=3)`; empty where they send none."""
+    sent = int(values.get("examples") or 0)
+    if not sent:
+        return ""
+    if values.get("other_examples"):
+        return f", asked with {count(sent, 'example')} as its requests are (@few_shot={sent}), though not with the same"
+    return f", asked with the {count(sent, 'example')} that requests send (@few_shot={sent})"
 
 
 def _since(values: Values) -> str:

@@ -20,7 +20,7 @@ from core.fleet.gate import Condition, Gate
 from core.fleet.meant import Meant
 from core.fleet.promotion import Promotion, promotion_gate
 from core.home import Home
-from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, TaskUnderTest, Variant
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ExampleTurn, TaskUnderTest, Variant
 from core.jobfile.convert import ConvertSpec
 from core.jobfile.deploy import DeploySpec
 from core.jobfile.merge import MergeSpec
@@ -36,6 +36,7 @@ from core.store.database import transaction
 from core.store.fleet import FleetTask, Target, assign_task, find_alias, insert_alias, insert_version, set_current
 from core.store.jobs import State
 from core.store.results import import_answers, import_measured, import_result
+from core.wording.promotion import basis_words, condition_head, condition_words
 from tests.support.check_scores import insert_check_scores
 from tests.support.invented_answers import answer
 from tests.support.job_files import job_file
@@ -46,6 +47,12 @@ LINES = ("ONE", "TWO", "THREE", "FOUR", "FIVE")
 VERSION, TEMPLATE = "0.24.0", "7e" * 32
 Scores = Sequence[int | None]
 """Of five, an input each; None: no answer."""
+Shown = Sequence[str]
+"""Examples, told by their questions."""
+
+
+def turns(examples: Shown) -> list[list[ExampleTurn]]:
+    return [[ExampleTurn(role="user", content=one), ExampleTurn(role="assistant", content="ONE")] for one in examples]
 
 
 def identity(model: str, **changes: Any) -> ServedIdentity:
@@ -136,8 +143,11 @@ class Promotable:
         spec = TrainSpec(task=own.task(task), model=own.model(self.model), recipe=own.recipe("demo"), train=told)
         return self.job(spec, state)
 
-    def deployed(self, name: str, training: int | None = None, task: str = "judge", **parity: Any) -> int:
-        """A model of the Ollama: trained (else a base model as it came), converted, deployed. `parity` is of `parity.json`."""
+    def deployed(
+        self, name: str, training: int | None = None, task: str = "judge", *, sent: Shown = (), **parity: Any
+    ) -> int:
+        """A model of the Ollama: trained (else a base model as it came), converted, deployed. `parity` is of `parity.json`,
+        `sent` are the examples that requests have to send."""
         own, source = self.project, None
         if training is not None:
             merge = MergeSpec(adapter=f"job:{training}/adapter", model=own.model(self.model), task=task)
@@ -153,7 +163,7 @@ class Promotable:
             server=server,
             staging=f"{name}-staging-1",
             model=own.model(self.model),
-            served={"task": own.task(task)},
+            served={"task": own.task(task), "examples": turns(sent)},
             golden=InputFile(path="/g", sha256="0" * 64, source="/g"),
         )
         told = {"blob": now.weights, "template_sha256": now.template, "server": now.version, "digest": digest(now)}
@@ -192,31 +202,36 @@ class Promotable:
         base: tuple[str, str] = ("", ""),
         refs: Mapping[str, str] | None = None,
         seconds: Mapping[str, float] | None = None,
+        shots: Mapping[str, int] | None = None,
+        shown: Shown = (),
     ) -> int:
         """A bake-off of what the server has (`then`: had), with these scores of five for each of the task's inputs. `base`: the
         name of a candidate that is an untrained model, and that model's. `refs`: the references of what jobs of a chain
-        made. `seconds`: how long an answer of a candidate took."""
+        made. `seconds`: how long an answer of a candidate took. `shots`: before the inputs of a candidate stood so many of the
+        examples `shown`."""
         own = self.project
         of_task, inputs = own.task(task), own.golden(own.task(task)).inputs
         file = self.folder / f"golden-{len(list(self.folder.glob('golden-*')))}.json"
         write_json(file, [item.model_dump(mode="json") for item in inputs])
         copy = InputFile(path=str(file), sha256="0" * 64, source=f"golden/{task}.yaml")
         server = known_servers(own.settings)["ollama"]
+        counts = shots or {}
+        called = {name: name + (f"@few_shot={counts[name]}" if counts.get(name) else variant) for name in scores}
         made = [
             CandidateSpec(
-                name=name + variant,
+                name=shown_name,
                 form="served",
                 server=server,
                 served_model=name,
-                variant=Variant(written=variant.lstrip("@")),
+                variant=Variant(written=shown_name.partition("@")[2], few_shot=counts.get(name, 0)),
                 ref=(refs or {}).get(name),
             )
             if name != base[0]
             else CandidateSpec(name=name, form="base", model=own.model(self.model).model_copy(update={"name": base[1]}))
-            for name in scores
+            for name, shown_name in called.items()
         ]
         spec = BakeoffSpec(
-            tasks=[TaskUnderTest(task=of_task, golden=copy, repeats=1)],
+            tasks=[TaskUnderTest(task=of_task, golden=copy, repeats=1, examples=turns(shown))],
             candidates=made,
             incumbent=made[0].name,
             curtail=curtail,
@@ -226,12 +241,12 @@ class Promotable:
         for name, marks in scores.items():
             was = (then or {}).get(name) or self.has.get(name) or identity(name)
             load = LoadedModel(1.0, False, 5_000_000_000)
-            append_measured(run.candidates, MeasuredCandidate(name + variant, 1, 0.0, was, load, Capabilities()))
+            append_measured(run.candidates, MeasuredCandidate(called[name], 1, 0.0, was, load, Capabilities()))
             for item, mark in zip(inputs, marks, strict=True):
                 if mark is not None:
                     text = "\n".join(LINES[:mark]) or "nothing"
                     took = {"seconds": seconds[name], "tokens_per_second": 50 / seconds[name]} if seconds else {}
-                    made_of = answer(name + variant, task, item.id, 0, text, identity=was.sha256, **took)
+                    made_of = answer(called[name], task, item.id, 0, text, identity=was.sha256, **took)
                     given.append(made_of)
         run.answers.write_text("".join(json.dumps(one.to_json()) + "\n" for one in given))
         with transaction(self.connection):
@@ -283,6 +298,11 @@ def of(gate: Gate, code: str) -> list[Condition]:
 def the(gate: Gate, code: str) -> Condition:
     (found,) = of(gate, code)
     return found
+
+
+def gate_lines(gate: Gate) -> list[str]:
+    """The evidence as a person reads it, a condition a line, then what it rests on."""
+    return [*(condition_head(one) + condition_words(one) for one in gate.conditions), *basis_words(gate)]
 
 
 def promotable(folder: Path, monkeypatch: pytest.MonkeyPatch, n: int = 60, confirm: Sequence[int] = ()) -> Promotable:

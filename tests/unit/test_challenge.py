@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from core.cli.main import main
+from core.config.recipe import FewShot
 from core.errors import BakehouseError, InputError, NotFoundError
 from core.fleet.challenge import by_gain
 from core.jobfile.bakeoff import BakeoffSpec
@@ -91,6 +92,28 @@ def test_each_task_is_trained_and_made_as_what_serves_was_and_held_against_it_wh
     assert isinstance(planner, TrainSpec) and planner.recipe.rank == 12
     first = [link.job.id for link in found["judge"].links]
     assert max(first) < min(link.job.id for link in found["planner"].links), "the queue has them in this order"
+
+
+def test_what_serves_is_asked_as_its_clients_ask_and_the_new_one_with_what_its_deployment_says(
+    home: Challenged,
+) -> None:
+    shots = FewShot(count=1, share=1.0)
+    known = home.deployed(home.training("judge", few_shot=shots), "vault-judge")
+    home.set_version("judge", deploy_job_id=known)
+    home.job(
+        home.training("planner", few_shot=shots)
+    )  # what serves is of unknown origin: nothing says that it needs any
+    submitted(home, planned(home))
+    asked = {}
+    for task, chain in chains(home).items():
+        told = specs(home, chain)
+        deploy, bakeoff = told["deploy"], told["bakeoff"]
+        assert isinstance(deploy, DeploySpec) and isinstance(bakeoff, BakeoffSpec)
+        asked[task] = [one.variant.few_shot for one in bakeoff.candidates]
+        assert deploy.served.examples == tuple(map(tuple, bakeoff.tasks[0].examples)), (
+            "the gate holds them to each other"
+        )
+    assert asked == {"judge": [1, 1, 1], "planner": [1, 1, 0], "tidy": [0, 0, 0]}
 
 
 def test_the_task_that_could_gain_most_goes_first(home: Challenged) -> None:

@@ -11,8 +11,8 @@ import pytest
 from core.cli.fleet_promote import bakeoff_command
 from core.errors import BakehouseError, InputError, NotFoundError
 from core.fleet.gate import Condition, joined
-from core.wording.promotion import gate_lines, gate_title
-from tests.support.promotable import Promotable, digest, identity, of, promotable, ready, the
+from core.wording.promotion import gate_title
+from tests.support.promotable import Promotable, digest, gate_lines, identity, of, promotable, ready, the
 
 N = 60
 ALL, HALF = [5] * N, [2, 3] * (N // 2)

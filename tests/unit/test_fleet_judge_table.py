@@ -12,8 +12,8 @@ import pytest
 
 from core.config.project import shipped
 from core.fleet.gate import Gate
-from core.wording.promotion import gate_lines, gate_title
-from tests.support.promotable import Promotable, Scores, promotable, the
+from core.wording.promotion import gate_title
+from tests.support.promotable import Promotable, Scores, gate_lines, promotable, the
 
 PRODUCTION: Scores = [0, 5, 3, 4, 3]
 TUNED_8B: Scores = [3, 3, 3, None, None]
