@@ -34,10 +34,6 @@ class Meant:
     serving: CandidateSpec
     alias: Alias
 
-    @property
-    def is_new_alias(self) -> bool:
-        return self.alias.id == 0
-
 
 def meant(
     home: Home,

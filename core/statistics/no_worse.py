@@ -10,6 +10,7 @@ instead is that none is below −1.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -177,15 +178,13 @@ def _excess(paired: Paired, margin: float) -> tuple[NDArray[np.float64], float]:
     """By how much each cluster is above a loss of the margin, and the least that an unseen one can be."""
     import numpy as np
 
-    sizes = dict.fromkeys(paired.sums, 0)
-    for cluster in paired.clusters:
-        sizes[cluster] += 1
+    sizes = Counter(paired.clusters)
     excess = np.array([total + margin * sizes[cluster] for cluster, total in paired.sums.items()])
     return excess, -(1 - margin) * max(sizes.values())
 
 
 def _largest(paired: Paired) -> int:
-    return max(paired.clusters.count(cluster) for cluster in paired.sums)
+    return max(Counter(paired.clusters).values())
 
 
 def _chance(values: NDArray[np.float64], end: float) -> float:

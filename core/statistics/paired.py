@@ -115,19 +115,6 @@ def t_interval(paired: Paired, level: float = LEVEL) -> Interval:
     return Interval(paired.mean - half, paired.mean + half)
 
 
-def t_test_above(paired: Paired, bound: float) -> float | None:
-    """One-sided p of d ≤ bound by the t test; None where no interval is estimable.
-
-    It is below 0.025 just where `t_interval` at 95 % lies above the bound.
-    """
-    error = paired.standard_error
-    if error is None or not t_interval(paired).estimable:
-        return None
-    from scipy.special import stdtr
-
-    return float(stdtr(paired.n - 1, (bound - paired.mean) / error))
-
-
 def minimum_detectable_effect(deviation: float | None, n: int) -> float | None:
     """The difference that n clusters show with 80 % power at 5 %: (t₀.₉₇₅ + t₀.₈)·s/√n; None when not estimable."""
     if not deviation or n < 2:

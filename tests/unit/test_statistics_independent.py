@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from scipy import stats
 from statsmodels.regression.linear_model import OLS
 from statsmodels.stats.contingency_tables import mcnemar as mcnemar_of_statsmodels
 from statsmodels.stats.multitest import multipletests
@@ -14,7 +13,7 @@ from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
 
 from core.statistics.multiplicity import holm, holm_over_groups
-from core.statistics.paired import Paired, clusters_needed, minimum_detectable_effect, t_interval, t_test_above
+from core.statistics.paired import Paired, clusters_needed, minimum_detectable_effect, t_interval
 from core.statistics.proportions import mcnemar, wilson
 
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=12)
@@ -57,17 +56,6 @@ def test_the_interval_of_clusters_is_that_of_a_regression_with_clustered_errors(
     assert paired.standard_error == pytest.approx(fitted.bse[0])
     found = t_interval(paired)
     assert (found.low, found.high) == pytest.approx(tuple(fitted.conf_int()[0]))
-
-
-@pytest.mark.parametrize("bound", [-0.2, -0.05, 0.0, 0.3])
-def test_the_one_sided_t_test(bound: float) -> None:
-    values = np.random.default_rng(2).normal(0.05, 0.2, 14)
-    paired = Paired(tuple(values), tuple(map(str, range(14))))
-    p = t_test_above(paired, bound)
-    assert p == pytest.approx(stats.ttest_1samp(values, bound, alternative="greater").pvalue)
-    low = t_interval(paired).low
-    assert low is not None and p is not None
-    assert (p < 0.025) == (low > bound)
 
 
 @pytest.mark.parametrize("n", [8, 12, 30])
