@@ -112,7 +112,8 @@ def note_what_is(home: Home, record: ServedModelRecord, owner: Owner, aside: str
     found: ServedModelRecord | None = None
     with contextlib.suppress(BakehouseError):
         found = read_record(home, record.name)
-    begun = found is not None and found.job_id == owner.id and read_state(home, record.name).phase not in SERVED
+    serves = is_running(folder) and read_state(home, record.name).phase in SERVED
+    begun = found is not None and found.job_id == owner.id and not serves
     if owner.kind == "job" and (found is None or begun):
         # There is none, or the job's own, of a try that was broken off before there was any and that has not come to serve.
         folder.record_before.unlink(missing_ok=True)
