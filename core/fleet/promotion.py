@@ -368,10 +368,26 @@ def _asked(home: Home, kind: str, arguments: dict[str, Any], alias: Alias, by: s
         request(home, kind, arguments=arguments, by=by)
         there = find_alias(connection, alias.server, alias.url, alias.name_key)
         assert there is not None  # the command was carried out
-        mine = [one for one in changes(connection, there.id) if one.id > newest and one.author == by]
+        mine = [
+            one
+            for one in changes(connection, there.id)
+            if one.id > newest and is_what_was_asked(one, kind, arguments, by)
+        ]
         return _ended(home, connection, mine[-1], heard)
     finally:
         connection.close()
+
+
+def is_what_was_asked(change: FleetChange, kind: str, arguments: Mapping[str, Any], by: str) -> bool:
+    """Whether a change is what was asked: another console of the same person may ask at the same moment. Of two that ask for
+    just the same one is refused by the runner, or both for the same reason."""
+    if change.author != by or f"fleet-{change.kind}" != kind:
+        return False
+    if kind == "fleet-rollback":
+        return True
+    gate, reason = arguments["gate"], (arguments["override_reason"] or "").strip() or None
+    kept = None if gate["outcome"] == "pass" else reason
+    return change.target.digest == arguments["target"]["digest"] and change.override_reason == kept
 
 
 def _ended(home: Home, connection: sqlite3.Connection, change: FleetChange, heard: Heard) -> FleetChange:

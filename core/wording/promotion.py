@@ -129,7 +129,7 @@ def _not_worse(values: Values, outcome: str) -> str:
     said = {
         "pass": f"no worse by {margin} (the margin)",
         "fail": f"worse by more than {margin} (the margin)",
-        "cannot_tell": f"whether it is worse by {margin} (the margin) these inputs do not tell",
+        "cannot_tell": f"these inputs cannot tell whether it is worse by {margin} (the margin)",
     }[outcome]
     return f"{values['part']}: {said}; {_figures(values, outcome)}{_telling(values, outcome)}"
 
@@ -141,7 +141,7 @@ def _figures(values: Values, outcome: str) -> str:
     if values["difference"] is None:
         return "no input has an answer of both"
     if values["could_differ"] is not None:
-        return f"no difference: none seen in {inputs}; up to {share(values['could_differ'])} could differ"
+        return f"differences: none seen in {inputs}; up to {share(values['could_differ'])} could differ"
     end, side = (values["high"], "at most") if outcome == "fail" else (values["low"], "at least")
     verdict = {"better": "; the bake-off calls it better", "worse": "; the bake-off calls it worse"}
     told = verdict.get(values.get("verdict") or "", "")

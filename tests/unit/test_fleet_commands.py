@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from core.fleet.promotion import is_what_was_asked
 from core.fleet.rows import fleet_rows
 from core.reasons import Reason
 from core.runner.commands import RefusedError
@@ -99,6 +100,22 @@ def test_what_the_gate_does_not_pass_is_kept_and_nothing_is_touched(
     fleet.settle()
     assert [one.number for one in fleet.versions("judge")] == [1, 2], "it took no number"
     fleet.check()
+
+
+def test_each_of_two_consoles_of_one_person_is_told_of_its_own_promotion(fleet: PlayedFleet) -> None:
+    fleet.adopt("judge", "judge")
+    fleet.settle()
+    gate = {**PASS, "outcome": "cannot_tell"}
+    fleet.promote("judge", "judge-4b", gate=gate)
+    refused = fleet.last("judge")
+    fleet.promote("judge", "judge-4b", gate=gate, override_reason="half the size")
+    given = fleet.last("judge")
+    target = {"digest": given.target.digest}
+    for reason, mine, theirs in ((None, refused, given), (" half the size ", given, refused)):
+        asked = {"gate": gate, "target": target, "override_reason": reason}
+        assert is_what_was_asked(mine, "fleet-promote", asked, mine.author)
+        assert not is_what_was_asked(theirs, "fleet-promote", asked, mine.author)
+        assert not is_what_was_asked(mine, "fleet-promote", asked, "bert@box, console")
 
 
 def test_a_first_promotion_that_the_gate_does_not_pass_stands_in_the_history_alone(fleet: PlayedFleet) -> None:
