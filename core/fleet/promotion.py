@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-import time
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from core.aliases.served_place import ServedPlace
 from core.bakeoff.gates import use_of
 from core.config.project import Project
 from core.errors import BakehouseError, InputError, NotFoundError
+from core.fleet.asked_change import Heard, asked_change
 from core.fleet.at_rest import told_or_at_rest
 from core.fleet.evidence import (
     Model,
@@ -39,17 +39,12 @@ from core.fleet.meant import Meant, meant
 from core.fleet.measured import MeasuredPair, measured_pair, sent_examples
 from core.fleet.names import reference_of
 from core.home import Home
-from core.runner.client import ensure_runner, request
 from core.serving.answering import ServedIdentity
 from core.staleness.present_servers import ServedModelKey, Told, ask_servers
-from core.store.database import open_database
-from core.store.fleet import Alias, AliasVersion, Target, alias_of, current_version, find_alias, tasks_of
-from core.store.fleet_changes import FleetChange, changes, get_change
+from core.store.fleet import Alias, AliasVersion, Target, alias_of, current_version, tasks_of
+from core.store.fleet_changes import FleetChange
 
-LOOK_SECONDS = 0.1
-RUNNER_SECONDS = 2.0
 Look = Callable[[Home, Meant], Placed | None]
-Heard = Callable[[FleetChange], None]
 
 
 @dataclass(frozen=True)
@@ -288,7 +283,7 @@ def promote(
     ended: what is not `done` left production as it was, as where the gate does not pass and no reason is given
     (`gate_not_passed`). It is still `open` where somebody stopped the runner meanwhile: the next one carries it on.
     """
-    return _asked(home, "fleet-promote", promotion.arguments(override), promotion.alias, by, heard)
+    return asked_change(home, "fleet-promote", promotion.arguments(override), promotion.alias, by, heard)
 
 
 def rollback(
@@ -317,7 +312,7 @@ def rollback(
         "task": task,
         "project_id": project_id,
     }
-    return _asked(home, "fleet-rollback", arguments, alias, by, heard)
+    return asked_change(home, "fleet-rollback", arguments, alias, by, heard)
 
 
 def foreign_model(home: Home, connection: sqlite3.Connection, alias: Alias) -> Target | None:
@@ -359,46 +354,3 @@ def _present(home: Home, connection: sqlite3.Connection, alias: Alias) -> Placed
     roots = [one.project_root for one in tasks_of(connection, alias.id)]
     with closing(OllamaPlace(brief_ollama(server_of_alias(alias, roots)))) as place:
         return place.look(alias)
-
-
-def _asked(home: Home, kind: str, arguments: dict[str, Any], alias: Alias, by: str, heard: Heard) -> FleetChange:
-    connection = open_database(home)
-    try:
-        newest = max((one.id for one in changes(connection, alias.id or None, limit=1)), default=0)
-        request(home, kind, arguments=arguments, by=by)
-        there = find_alias(connection, alias.server, alias.url, alias.name_key)
-        assert there is not None  # the command was carried out
-        mine = [
-            one
-            for one in changes(connection, there.id)
-            if one.id > newest and is_what_was_asked(one, kind, arguments, by)
-        ]
-        return _ended(home, connection, mine[-1], heard)
-    finally:
-        connection.close()
-
-
-def is_what_was_asked(change: FleetChange, kind: str, arguments: Mapping[str, Any], by: str) -> bool:
-    """Whether a change is what was asked: another console of the same person may ask at the same moment. Of two that ask for
-    just the same one is refused by the runner, or both for the same reason."""
-    if change.author != by or f"fleet-{change.kind}" != kind:
-        return False
-    if kind == "fleet-rollback":
-        return True
-    gate, reason = arguments["gate"], (arguments["override_reason"] or "").strip() or None
-    kept = None if gate["outcome"] == "pass" else reason
-    return change.target.digest == arguments["target"]["digest"] and change.override_reason == kept
-
-
-def _ended(home: Home, connection: sqlite3.Connection, change: FleetChange, heard: Heard) -> FleetChange:
-    look_again = time.monotonic() + RUNNER_SECONDS
-    while change.state == "open":
-        heard(change)
-        time.sleep(LOOK_SECONDS)
-        if time.monotonic() > look_again:
-            look_again = time.monotonic() + RUNNER_SECONDS
-            if home.runner_stopped.exists():
-                return change
-            ensure_runner(home)  # one that finds the change open finishes it, or takes it back
-        change = get_change(connection, change.id)
-    return change

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from core.fleet.promotion import is_what_was_asked
+from core.fleet.asked_change import is_what_was_asked
 from core.fleet.rows import fleet_rows
 from core.reasons import Reason
 from core.runner.commands import RefusedError
