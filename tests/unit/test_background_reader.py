@@ -114,3 +114,18 @@ def test_another_project_that_is_worked_on_from_now_on(
     reader.project_changed()
     wait_until(lambda: "labels" in tasks(reader), what="the other project")
     assert reader.found.project_option == ("--project", str(tmp_path / "elsewhere"))
+
+
+def test_a_look_at_the_boards_that_failed_is_tried_again(
+    home: Home, readers: list[BackgroundReader], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, looks = BackgroundReader._read_boards, []
+
+    def fails_once(reader: BackgroundReader) -> None:
+        looks.append(1)
+        if len(looks) == 1:
+            raise OSError("busy")
+        look(reader)
+
+    monkeypatch.setattr(BackgroundReader, "_read_boards", fails_once)
+    assert not reading(home, readers, 0.01).found.problems

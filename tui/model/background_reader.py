@@ -121,17 +121,18 @@ class BackgroundReader(threading.Thread):
         changed = True
         while not self._stopped.is_set():
             self._changed.clear()
-            if changed:
-                self._try(self._read_boards)
-            changed = self._changed.wait(self.project_seconds)
+            # What could not be read is tried again: nobody may write again for hours.
+            failed = changed and not self._try(self._read_boards)
+            pause = min(self.project_seconds, LEAST_SECONDS_BETWEEN) if failed else self.project_seconds
+            changed = self._changed.wait(pause) or failed
             # Many writes in a row are one change; what a person asked for is not kept waiting.
             if changed and not self._at_once:
                 self._stopped.wait(LEAST_SECONDS_BETWEEN)
             self._at_once = False
             self._try(self._read_project)
 
-    def _try(self, act: Callable[[], None]) -> None:
-        """Do it; what goes wrong is said in one line rather than ending the thread."""
+    def _try(self, act: Callable[[], None]) -> bool:
+        """Do it, and whether it was done; what goes wrong is said in one line rather than ending the thread."""
         problem = ""
         try:
             act()
@@ -140,6 +141,7 @@ class BackgroundReader(threading.Thread):
         with self._lock:
             others = tuple(item for item in self.found.problems if item[0] != act.__name__)
         self._say(problems=(*others, (act.__name__, problem)) if problem else others)
+        return not problem
 
     def _say(self, **found: Any) -> None:
         with self._lock:
