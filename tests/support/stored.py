@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import itertools
 import shutil
 import sqlite3
 from collections import deque
@@ -11,9 +12,13 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
 
+import sqlite_utils
+from sqlite_utils import Migrations
+
 from core.home import Home
 from core.reasons import Reason
-from core.store.database import open_database, transaction
+from core.store import migrations
+from core.store.database import connect, open_database, transaction
 from core.store.jobs import ENDED, JobRow, State, change_state, get_job, insert_job
 
 
@@ -31,6 +36,17 @@ def fresh(folder: Path) -> tuple[Home, sqlite3.Connection]:
     home = Home(folder / "home").create()
     shutil.copy(template(), home.database)
     return home, open_database(home)
+
+
+def database_before(home: Home, step: str, version: int) -> sqlite3.Connection:
+    """A database as a release of schema `version` left it: with the migrations before `step`, and none behind it."""
+    connection = connect(home)
+    former = Migrations(migrations.migrations.name)
+    for known in itertools.takewhile(lambda one: one.name != step, migrations.migrations._migrations):
+        former(name=known.name)(known.fn)
+    former.apply(sqlite_utils.Database(connection))
+    connection.execute(f"PRAGMA user_version = {version}")
+    return connection
 
 
 def add_job(connection: sqlite3.Connection, **values: Any) -> int:

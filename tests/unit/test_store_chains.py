@@ -6,19 +6,17 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-import sqlite_utils
-from sqlite_utils import Migrations
 
 from core.errors import NotFoundError
 from core.home import Home
 from core.runner.commands import COMMANDS, RefusedError, jobs_of_chain
-from core.store import database, migrations
+from core.store import database
 from core.store.chains import Chain, chain_with_jobs, get_chain, insert_chain, list_chains
-from core.store.database import connect, open_database, schema_version, transaction
+from core.store.database import open_database, schema_version, transaction
 from core.store.jobs import State
 from core.wording.chains import behind_words, chain_words
 from core.wording.jobs import reason_words
-from tests.support.stored import add_job, fresh, path_to, step
+from tests.support.stored import add_job, database_before, fresh, path_to, step
 
 
 def chain_of(connection: sqlite3.Connection, *states: State, taken: int = 0) -> Chain:
@@ -105,13 +103,7 @@ def test_what_is_asked_of_a_chain_is_asked_of_its_own_jobs_that_it_applies_to(tm
 
 def test_a_database_of_version_6_keeps_its_jobs_and_gets_chains(tmp_path: Path) -> None:
     home = Home(tmp_path / "home").create()
-    connection = connect(home)
-    before = Migrations(migrations.migrations.name)
-    for one in migrations.migrations._migrations:
-        if one.fn is not migrations.chains_of_jobs:
-            before(name=one.name)(one.fn)
-    before.apply(sqlite_utils.Database(connection))
-    connection.execute("PRAGMA user_version = 6")
+    connection = database_before(home, "chains_of_jobs", 6)
     first = add_job(connection)
     second = add_job(connection, needs=[first])
     connection.close()

@@ -6,13 +6,11 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-import sqlite_utils
-from sqlite_utils import Migrations
 
 from core.home import Home
 from core.reasons import Reason
-from core.store import database, migrations
-from core.store.database import connect, open_database, schema_version, transaction
+from core.store import database
+from core.store.database import open_database, schema_version, transaction
 from core.store.fleet import (
     Alias,
     FleetTask,
@@ -41,7 +39,7 @@ from core.store.fleet_changes import (
     open_change_of,
     set_kept_names,
 )
-from tests.support.stored import add_job, fresh
+from tests.support.stored import add_job, database_before, fresh
 
 JUDGE = Target(source="judge-4b:latest", digest="d1", model="qwen3-4b", size_bytes=3)
 
@@ -126,13 +124,7 @@ def test_what_was_observed_stays_beside_an_error_and_notes_are_newest_first(tmp_
 
 def test_a_database_of_version_7_keeps_its_jobs_and_gets_a_fleet(tmp_path: Path) -> None:
     home = Home(tmp_path / "home").create()
-    connection = connect(home)
-    before = Migrations(migrations.migrations.name)
-    for one in migrations.migrations._migrations:
-        if one.fn is not migrations.fleet_of_aliases:
-            before(name=one.name)(one.fn)
-    before.apply(sqlite_utils.Database(connection))
-    connection.execute("PRAGMA user_version = 7")
+    connection = database_before(home, "fleet_of_aliases", 7)
     job = add_job(connection)
     connection.close()
 

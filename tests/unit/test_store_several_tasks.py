@@ -8,19 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlite_utils
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlite_utils import Migrations
 
 from core.bakeoff.measured import MeasuredCandidate, append_measured
 from core.files import append_line
 from core.home import Home, RunDir
 from core.scoring.answers import read_answers
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
-from core.store import database, migrations
+from core.store import database
 from core.store.answer_scores import AnswerScores
-from core.store.database import connect, open_database, schema_version, transaction
+from core.store.database import open_database, schema_version, transaction
 from core.store.results import (
     bakeoff_answers,
     bakeoff_measured,
@@ -33,7 +31,7 @@ from core.store.results import (
 from core.store.scores import answer_scores, bakeoff_scores, import_scores
 from tests.support.check_scores import insert_check_scores
 from tests.support.leaderboards import answer as whole_answer
-from tests.support.stored import add_job, fresh, path_to, step
+from tests.support.stored import add_job, database_before, fresh, path_to, step
 
 
 def line(key: str, task: str = "judge", candidate: str = "base", **more: Any) -> dict[str, Any]:
@@ -206,12 +204,7 @@ def test_what_was_measured_of_a_candidate_is_known_without_its_run_directory(tmp
 
 def test_a_database_of_one_task_a_bake_off_keeps_its_answers_and_scores(tmp_path: Path) -> None:
     home = Home(tmp_path / "home").create()
-    connection = connect(home)
-    former = Migrations(migrations.migrations.name)
-    for known in migrations.migrations._migrations:
-        if known.name != "answers_of_several_tasks":
-            former(name=known.name)(known.fn)
-    former.apply(sqlite_utils.Database(connection))
+    connection = database_before(home, "answers_of_several_tasks", 5)
     for task in ("'judge'", "NULL"):
         connection.execute(
             f"""
@@ -243,7 +236,6 @@ def test_a_database_of_one_task_a_bake_off_keeps_its_answers_and_scores(tmp_path
             "INSERT INTO scores VALUES (1, ?, ?, ?, ?, 'format', ?, ?, ?)",
             [rescoring, key, f"hash of {check}", check, value, detail, faulty],
         )
-    connection.execute("PRAGMA user_version = 5")
     connection.close()
 
     again = open_database(home)
