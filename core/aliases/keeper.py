@@ -242,8 +242,11 @@ class AliasKeeper:
 
     def _keep_what_serves(self, now: float) -> None:
         """Have servers keep what aliases were adopted as: whatever becomes of an alias, there is a way back to that."""
-        for alias, version in _not_kept(self.connection):
-            if now < self._keep_at.get(version.id, NEVER) or self._is_busy(alias):
+        for alias_id, version_id in _not_kept(self.connection):
+            if now < self._keep_at.get(version_id, NEVER):
+                continue
+            alias, version = get_alias(self.connection, alias_id), get_version(self.connection, version_id)
+            if self._is_busy(alias):
                 continue
             if open_change_of(self.connection, alias.id) is not None:
                 continue
@@ -358,8 +361,9 @@ def _server(alias: Alias) -> tuple[str, str]:
     return alias.server, alias.url
 
 
-def _not_kept(connection: sqlite3.Connection) -> list[tuple[Alias, AliasVersion]]:
-    """Tags of an Ollama whose present version no other tag keeps. Asked for in each round: mostly there is none."""
+def _not_kept(connection: sqlite3.Connection) -> list[tuple[int, int]]:
+    """Tags of an Ollama whose present version no other tag keeps, as ids of alias and version. Asked for in each round: mostly
+    there is none, or it was tried a moment before."""
     rows = connection.execute(
         """
         SELECT aliases.id AS alias_id, version_id FROM aliases JOIN alias_versions ON alias_versions.id = version_id
@@ -367,4 +371,4 @@ def _not_kept(connection: sqlite3.Connection) -> list[tuple[Alias, AliasVersion]
         """,
         [LLAMA_SERVER],
     ).fetchall()
-    return [(get_alias(connection, row["alias_id"]), get_version(connection, row["version_id"])) for row in rows]
+    return [(row["alias_id"], row["version_id"]) for row in rows]

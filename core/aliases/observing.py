@@ -33,7 +33,7 @@ from core.serving.replies import Resident, Tag, name_key
 from core.serving.servers import address_of, key_of
 from core.serving.side_by_side import ask_side_by_side
 from core.store.fleet import Alias, AliasVersion, aliases, fleet_tasks, get_version, set_observed
-from core.store.fleet_changes import FleetNote, changes, notes
+from core.store.fleet_changes import FleetNote, newest_change_of_each, notes, open_changes
 
 log = logging.getLogger(__name__)
 
@@ -77,13 +77,9 @@ class LookedAt:
 
 def to_look_at(connection: sqlite3.Connection) -> LookedAt:
     """All aliases that are in no move."""
-    newest: dict[int, int] = {}
-    moving = set()
-    for one in changes(connection):
-        newest.setdefault(one.alias_id, one.id)
-        if one.state == "open":
-            moving.add(one.alias_id)
-    return LookedAt(tuple(one for one in aliases(connection) if one.id not in moving), newest)
+    moving = {one.alias_id for one in open_changes(connection)}
+    at_rest = tuple(one for one in aliases(connection) if one.id not in moving)
+    return LookedAt(at_rest, newest_change_of_each(connection))
 
 
 class AliasObserver:
@@ -247,7 +243,7 @@ def served_identity(home: Home, record: ServedModelRecord) -> ServedIdentity | N
         return None
 
 
-def is_foreign(alias: Alias, version: AliasVersion | None, observed: Observed) -> bool:
+def is_foreign(version: AliasVersion | None, observed: Observed) -> bool:
     """Whether somebody else's model is under the name, or none: what the store knows of the alias is not what is there."""
     if version is None or version.digest is None or observed.error is not None:
         return False

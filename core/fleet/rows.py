@@ -10,7 +10,7 @@ import json
 import sqlite3
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, TypeAlias
+from typing import Any
 
 from core.aliases.digests import is_same
 from core.aliases.observing import Observed, is_foreign
@@ -21,10 +21,8 @@ from core.fleet.verdicts import Measurement, Sought, measurements
 from core.reasons import Reason
 from core.store.drift import OVERTAKEN
 from core.store.fleet import Alias, AliasVersion, aliases, fleet_tasks, versions_by_id
-from core.store.fleet_changes import FleetChange, changes
+from core.store.fleet_changes import FleetChange, open_changes
 
-ProjectTask: TypeAlias = tuple[str, str]
-"""(id of the project, name of the task)"""
 NOT_OBSERVED: Mapping[int, Observed] = {}
 
 
@@ -164,7 +162,7 @@ def fleet_rows(
         (one.project_id, one.task, known[one.alias_id]) for one in assigned if project_id in (None, one.project_id)
     ]
     taken = {one.alias_id for one in assigned}
-    moving = {one.alias_id: one for one in changes(connection, open_only=True)}
+    moving = {one.alias_id: one for one in open_changes(connection)}
     # A name to which no promotion has come is nothing yet: it stands in the history alone.
     real = {one.id for one in known.values() if one.version_id is not None or one.id in moving}
     shown += [(None, None, one) for one in known.values() if one.id in real - taken]
@@ -186,7 +184,7 @@ def fleet_rows(
             alias,
             version,
             lineage=UNKNOWN if version is None else made_of[version.id],
-            foreign=seen is not None and is_foreign(alias, version, seen),
+            foreign=seen is not None and is_foreign(version, seen),
             change=moving.get(alias.id),
             observed=seen,
             resident=None if seen is None else seen.resident,

@@ -116,7 +116,7 @@ def test_a_server_that_is_down_or_slow_holds_up_nobody_and_is_no_foreign_change(
     assert look(fleet, standin) == []
     now = get_alias(fleet.connection, judge.id)
     assert (now.observed_error, now.observed_digest) == ("server_down", None)
-    assert not is_foreign(now, get_version(fleet.connection, now.version_id or 0), Observed(1.0, error=Reason("x")))
+    assert not is_foreign(get_version(fleet.connection, now.version_id or 0), Observed(1.0, error=Reason("x")))
 
 
 def test_somebody_else_s_change_is_told_once_for_each_model_and_once_that_it_is_over(
