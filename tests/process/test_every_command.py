@@ -155,14 +155,16 @@ def possible(around: Around) -> None:
         pytest.skip("this machine allows no namespace with mounts")
 
 
-def judged(name: str, done: list[dict[str, object]]) -> None:
-    wrong = [(one["words"], said, one["out"], one["err"]) for one in done if (said := complaint(one)) is not None]
+def complaints(name: str, done: list[dict[str, object]]) -> list[tuple[object, ...]]:
+    """What is wrong with each command; and where commands do their work, but most did not, each that did not."""
+    wrong: list[tuple[object, ...]] = [
+        (one["words"], said, one["out"], one["err"]) for one in done if (said := complaint(one)) is not None
+    ]
     codes = Counter(one["code"] for one in done)
     print(f"{name:<28} {len(done):>3} commands, exit codes {dict(sorted(codes.items(), key=str))}, {len(wrong)} wrong")
-    assert not wrong
-    around = ENVIRONMENTS[name]
-    if around.works and len(done) > EACH:
-        assert codes[0] > len(done) / 2, [(one["words"], one["err"]) for one in done if one["code"] != 0]
+    if not wrong and ENVIRONMENTS[name].works and len(done) > EACH and codes[0] <= len(done) / 2:
+        wrong = [(one["words"], one["err"]) for one in done if one["code"] != 0]
+    return wrong
 
 
 @pytest.mark.parametrize("name", ENVIRONMENTS)
@@ -171,7 +173,7 @@ def test_a_command_in_seven_does_its_work_or_says_why_not(folder: Path, name: st
     possible(around)
     commands = all_commands(folder / "project/data.jsonl")
     first = list(ENVIRONMENTS).index(name) % EACH
-    judged(name, walked(folder, around, commands[first::EACH]))
+    assert not complaints(name, walked(folder, around, commands[first::EACH]))
 
 
 @pytest.mark.soak
@@ -179,7 +181,7 @@ def test_a_command_in_seven_does_its_work_or_says_why_not(folder: Path, name: st
 def test_every_command_does_its_work_or_says_why_not(folder: Path, name: str) -> None:
     around = ENVIRONMENTS[name]
     possible(around)
-    judged(name, walked(folder, around, all_commands(folder / "project/data.jsonl")))
+    assert not complaints(name, walked(folder, around, all_commands(folder / "project/data.jsonl")))
 
 
 def test_the_walk_finds_the_commands_by_itself() -> None:

@@ -152,14 +152,16 @@ def test_where_no_runner_may_start_it_comes_back_by_itself_once_the_job_is_over(
 def test_a_job_that_is_cancelled_before_it_starts_keeps_nothing_away(queue: Queue) -> None:
     queue.start_runner()
     with served_model(queue.home) as record:
-        serves(queue.home, record)
+        server = serves(queue.home, record)
         first, second = queue.submit(TRAINING), queue.submit(TRAINING)
         queue.wait_for(first, "running")
+        assert not alive(server)
         queue.ask("cancel", second)
         queue.wait_for(second, "cancelled")
         queue.ask("cancel", first)
         queue.wait_for(first, "cancelled")
-        serves(queue.home, record)
+        assert serves(queue.home, record) != server
+        assert starts(queue.home) == 2
 
 
 def test_a_runner_lives_as_long_as_a_served_model_does(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:

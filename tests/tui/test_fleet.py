@@ -176,11 +176,12 @@ def test_the_reader_follows_the_store(tmp_path: Path) -> None:
         )
         with transaction(stored.connection):
             target = Target("new", "d2" * 32)
-            open_change(
+            asked = open_change(
                 stored.connection, alias_id=alias.id, kind="promote", author="a", target=target, from_version=None
             )
         reader.data_changed()
         wait_until(lambda: told[-1] and told[-1].rows[0].change, what="the open move")
+        assert reader.found is not None and [one.change for one in reader.found.rows] == [asked]
     finally:
         reader.stop()
         reader.join()

@@ -272,7 +272,8 @@ def test_whatever_happens_an_alias_serves_and_there_is_one_truth(data: st.DataOb
             fleet.befall = lambda point, what: "done"
             fleet.settle()
             fleet.check()
-            fleet.connection.execute("PRAGMA integrity_check")
+            assert fleet.server.model("judge") is not None and fleet.server.model("title") is not None, "each serves"
+            assert [tuple(row) for row in fleet.connection.execute("PRAGMA integrity_check")] == [("ok",)]
         fleet.connection.close()
 
 

@@ -66,13 +66,17 @@ def test_a_task_that_the_console_makes_is_known_at_once(home: Home, readers: lis
 def test_what_a_command_or_an_editor_does_is_seen(home: Home, readers: list[BackgroundReader]) -> None:
     new_project(Path.cwd())
     reader = reading(home, readers, 0.01)
+    before = tasks(reader)
     new_task(Project.find(), "tickets")
     wait_until(lambda: "tickets" in tasks(reader), what="a task that a command made")
+    assert tasks(reader) == before | {"tickets"}
     task_file("mails").write_text(task_file("tickets").read_text().replace("name: tickets", "name: mails"))
     task_file("tickets").unlink()
     wait_until(lambda: "mails" in tasks(reader) and "tickets" not in tasks(reader), what="its new name")
+    assert tasks(reader) == before | {"mails"}
     task_file("mails").unlink()
     wait_until(lambda: "mails" not in tasks(reader), what="its end")
+    assert tasks(reader) == before
 
 
 def test_a_mistake_is_shown_until_it_is_mended(home: Home, readers: list[BackgroundReader]) -> None:

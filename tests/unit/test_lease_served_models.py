@@ -180,11 +180,14 @@ def test_it_comes_back_where_clearing_gives_up(sim: LeaseSim) -> None:
     stuck.ends_seconds = 1e6
     sim.wanted = sim.job
     sim.until(lambda: sim.manager.why.code == "served_still_there", "the reason", 200)
+    assert sim.manager.why.values["models"] == ["stuck"]
     sim.until(lambda: other.serves and not other.folder.away.exists(), "the other is back", 60)
     stuck.ends_seconds = stuck._until = 0.0
     sim.until_ready()
+    assert not stuck.runs and not other.runs, "both make way at the second try"
     sim.end_job()
     back(sim, stuck, other)
+    assert (stuck.starts, other.starts) == (2, 3)
 
 
 @pytest.mark.parametrize("shown", [True, False])
@@ -269,6 +272,7 @@ def test_a_note_that_cannot_be_read_keeps_nothing_away(sim: LeaseSim) -> None:
     note.folder.away.write_text("{")
     sim.rounds(1)
     back(sim, note)
+    assert (note.starts, note.phases) == (1, ["loading", "serving"])
 
 
 def test_a_home_that_cannot_be_written_hands_over_nothing(sim: LeaseSim, monkeypatch: pytest.MonkeyPatch) -> None:
