@@ -40,7 +40,7 @@ def list_command(project: Path | None, as_json: bool) -> None:
         only = find_project(project).id
     with opened(home) as connection, told_if_slow("asking the servers of the fleet …"):
         servers = all_servers(dict.fromkeys(one.project_root for one in fleet_tasks(connection)))
-        rows = fleet_rows(connection, only, observe(home, aliases(connection), servers))
+        rows = fleet_rows(home, connection, only, observe(home, aliases(connection), servers))
     tasks, free = [row for row in rows if row.task is not None], [row for row in rows if row.task is None]
     unserved = _without_alias(project, tasks)
     if as_json:

@@ -12,11 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from core.aliases.digests import bare, is_same
+from core.aliases.digests import bare
 from core.bakeoff.leaderboard import Leaderboard
 from core.config.task import Task
 from core.errors import BakehouseError
 from core.fleet.lineage import deployments
+from core.fleet.sent_examples import newest_by_weights
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ExampleTurn, TaskUnderTest, Variant
 from core.jobfile.deploy import DeploySpec
@@ -71,7 +72,7 @@ def sent_examples(home: Home, connection: sqlite3.Connection, task: str, now: Se
     """The examples that requests for a task have to send to a model: those of its newest deployment for the task. Empty where
     they have to send none, and where no deployment of this home is known."""
     weights = None if now is None else now.weights
-    made = next((one for one in deployments(connection) if one.task == task and is_same(one.weights, weights)), None)
+    made = newest_by_weights(deployments(connection)).get((task, bare(weights) or ""))
     if made is not None:
         with contextlib.suppress(BakehouseError, OSError):
             spec = JobFile.load(home.run_dir(made.job_id)).spec

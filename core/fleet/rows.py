@@ -18,6 +18,7 @@ from core.fleet.challengers import Challenger, challengers
 from core.fleet.lineage import UNKNOWN, VersionLineage, deployments, lineages, made_by
 from core.fleet.names import reference_of
 from core.fleet.verdicts import Measurement, Sought, measurements
+from core.home import Home
 from core.reasons import Reason
 from core.store.drift import OVERTAKEN
 from core.store.fleet import Alias, AliasVersion, aliases, fleet_tasks, versions_by_id
@@ -150,7 +151,10 @@ def _observed_json(observed: Observed) -> dict[str, Any]:
 
 
 def fleet_rows(
-    connection: sqlite3.Connection, project_id: str | None = None, observed: Mapping[int, Observed] = NOT_OBSERVED
+    home: Home,
+    connection: sqlite3.Connection,
+    project_id: str | None = None,
+    observed: Mapping[int, Observed] = NOT_OBSERVED,
 ) -> list[FleetRow]:
     """A row a task of the project (of all where it is None), then the aliases that no task is assigned to.
 
@@ -170,7 +174,7 @@ def fleet_rows(
     present = {one.version_id for one in known.values() if one.version_id is not None}
     by_id = versions_by_id(connection, present | {one.former for one in came.values() if one.former is not None})
     made_of = _lineages(connection, by_id.values())
-    measured = _measured(connection, shown, came, by_id, observed)
+    measured = _measured(home, connection, shown, came, by_id, observed)
     tasks = {(project, task) for project, task, _ in shown if project is not None and task is not None}
     coming = challengers(connection, tasks)
     drifted = _drift(connection, present)
@@ -254,6 +258,7 @@ def _sought(project_id: str | None, task: str, version: AliasVersion, seen: Obse
 
 
 def _measured(
+    home: Home,
     connection: sqlite3.Connection,
     shown: Collection[tuple[str | None, str | None, Alias]],
     came: Mapping[int, CameBy],
@@ -268,7 +273,7 @@ def _measured(
         former = None if alias.id not in came else came[alias.id].former
         if former is not None:
             sought.add(_sought(project, task, by_id[former]))
-    return measurements(connection, sought)
+    return measurements(home, connection, sought)
 
 
 def _with_verdict(row: FleetRow, measured: Mapping[Sought, tuple[Measurement, ...]]) -> FleetRow:

@@ -36,7 +36,7 @@ def verdict_of(
     One whose files are gone is passed over.
     """
     sought = Sought(task, version.weights, version.template)
-    found = measurements(connection, [sought])[sought]
+    found = measurements(home, connection, [sought])[sought]
     for one in sorted(found, key=lambda one: one.job_id != version.bakeoff_job_id):
         if None not in (version.template, one.template) and version.template != one.template:
             continue

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from core.aliases.digests import bare
+from core.fleet.lineage import deployments
+from core.fleet.sent_examples import newest_by_weights, sent_count, shots_of
+from core.home import Home
 
 PARTS = ("format", "content")
 
@@ -49,15 +52,19 @@ class _MeasuredModel(NamedTuple):
     job_id: int
     project_id: str
     name: str
+    shots: int | None
     weights: str
     template: str | None
     version: str | None
     vram_bytes: int | None
 
 
-def measurements(connection: sqlite3.Connection, sought: Collection[Sought]) -> dict[Sought, tuple[Measurement, ...]]:
+def measurements(
+    home: Home, connection: sqlite3.Connection, sought: Collection[Sought]
+) -> dict[Sought, tuple[Measurement, ...]]:
     """The measurements of each version in bake-offs that are done, newest bake-off first; those with its own template go before
-    others of its weights. Models that were asked in another way than the task says (`@think=on`) are left out."""
+    others of its weights. Models that were asked in another way than clients ask are left out: with anything else than the task
+    says (`@think=on`), and with more or fewer examples than their deployment says that requests send."""
     weights = {one.weights for one in sought if one.weights is not None}
     if not weights:
         return dict.fromkeys(sought, ())
@@ -66,11 +73,14 @@ def measurements(connection: sqlite3.Connection, sought: Collection[Sought]) -> 
         by_weights.setdefault(bare(found.weights), []).append(found)
     jobs = {one.job_id for listed in by_weights.values() for one in listed}
     rows = _rows(connection, jobs)
+    made = newest_by_weights(deployments(connection)) if rows else {}
     wanted: dict[Sought, list[tuple[_MeasuredModel, Mapping[str, Any]]]] = {}
     for one in sought:
         listed = by_weights.get(bare(one.weights), []) if one.weights is not None else []
         listed = [c for c in listed if one.project_id in (None, c.project_id)]
-        fitting = [(c, rows[c.job_id, one.task, c.name]) for c in listed if (c.job_id, one.task, c.name) in rows]
+        listed = [c for c in listed if (c.job_id, one.task, c.name) in rows]
+        shots = sent_count(home, made.get((one.task, bare(one.weights) or ""))) if listed else 0
+        fitting = [(c, rows[c.job_id, one.task, c.name]) for c in listed if c.shots == shots]
         wanted[one] = sorted(fitting, key=lambda pair: (not _same_template(one, pair[0]), -pair[0].job_id))
     return {one: tuple(_measurement(one.task, c, row) for c, row in pairs) for one, pairs in wanted.items()}
 
@@ -98,7 +108,7 @@ def _measurement(task: str, candidate: _MeasuredModel, row: Mapping[str, Any]) -
 
 
 def _candidates(connection: sqlite3.Connection, weights: Collection[str]) -> Iterator[_MeasuredModel]:
-    """The newest load of each plainly asked candidate with such weights, in bake-offs that are done."""
+    """The newest load of each candidate with such weights, in bake-offs that are done."""
     both = {f"sha256:{bare(one)}" for one in weights} | {str(bare(one)) for one in weights}
     rows = connection.execute(
         """
@@ -108,7 +118,7 @@ def _candidates(connection: sqlite3.Connection, weights: Collection[str]) -> Ite
                json_extract(document, '$.identity.version') AS version,
                json_extract(document, '$.loaded.vram_bytes') AS vram_bytes
         FROM measured_candidates JOIN jobs ON jobs.id = job_id
-        WHERE state = 'done' AND instr(candidate, '@') = 0
+        WHERE state = 'done'
           AND json_extract(document, '$.identity.weights') IN (SELECT value FROM json_each(?))
         GROUP BY job_id, candidate
         """,
@@ -119,6 +129,7 @@ def _candidates(connection: sqlite3.Connection, weights: Collection[str]) -> Ite
             row["job_id"],
             row["project_id"],
             row["candidate"],
+            shots_of(row["candidate"]),
             row["weights"],
             row["template"],
             row["version"],

@@ -151,7 +151,7 @@ def version_diff(
     told = lineages(connection, [job for job in made.values() if job is not None])
     lineage = {one.id: told.get(made[one.id] or 0, UNKNOWN) for one in pair}
     specs = {one.id: _training(home, lineage[one.id].train_job) for one in pair}
-    measured = _measured(connection, alias, pair)
+    measured = _measured(home, connection, alias, pair)
     sides = [
         VersionSide(
             one,
@@ -184,13 +184,15 @@ def _recipe(spec: TrainSpec | None) -> dict[str, Any] | None:
     return None if spec is None else spec.recipe.model_dump(mode="json", exclude={"name"}, exclude_none=True)
 
 
-def _measured(connection: sqlite3.Connection, alias: Alias, pair: tuple[AliasVersion, AliasVersion]) -> dict[Any, Any]:
+def _measured(
+    home: Home, connection: sqlite3.Connection, alias: Alias, pair: tuple[AliasVersion, AliasVersion]
+) -> dict[Any, Any]:
     """By (project, task) the measurements of both: of one bake-off where one has measured both."""
     sought = {
         (task.project_id, task.task): [Sought(task.task, one.weights, one.template, task.project_id) for one in pair]
         for task in tasks_of(connection, alias.id)
     }
-    found = measurements(connection, {one for both in sought.values() for one in both})
+    found = measurements(home, connection, {one for both in sought.values() for one in both})
     chosen: dict[Any, Any] = {}
     for key, both in sought.items():
         before, after = (found[one] for one in both)

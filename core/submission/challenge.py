@@ -142,7 +142,7 @@ def plan_challenge(home: Home, project: Project, wanted: WantedChallenge) -> Cha
         if strange:
             raise NotFoundError(f"no alias does the task {strange[0]}", code="no_alias", key=f"--recipe {strange[0]}=…")
         known = newest_challenge(connection, wanted.model, project.id)
-        rows = {row.task: row for row in fleet_rows(connection, project.id) if row.task is not None}
+        rows = {row.task: row for row in fleet_rows(home, connection, project.id) if row.task is not None}
         planned: list[PlannedTask] = []
         left_out: list[LeftOut] = []
         for one in chosen:

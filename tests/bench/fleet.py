@@ -131,8 +131,10 @@ def main(arguments: Sequence[str] = ()) -> None:
     parser("fleet", __doc__).parse_args(arguments)
     with tempfile.TemporaryDirectory() as scratch:
         for aliases in (10, 100):
-            connection = open_database(make(Path(scratch), aliases))
-            for name, read in (("rows", fleet_rows), ("newest 40 of the history", partial(fleet_history, limit=40))):
+            home = make(Path(scratch), aliases)
+            connection = open_database(home)
+            rows_of = partial(fleet_rows, home)
+            for name, read in (("rows", rows_of), ("newest 40 of the history", partial(fleet_history, limit=40))):
                 took = []
                 for _ in range(ROUNDS):
                     began = time.process_time()
@@ -142,7 +144,7 @@ def main(arguments: Sequence[str] = ()) -> None:
                 print(
                     f"{aliases} aliases, {name}: {len(found)}, median {middle:.1f} ms, worst {worst:.1f} ms", flush=True
                 )
-            rows = fleet_rows(connection)
+            rows = rows_of(connection)
             assert all(row.scores and row.before and row.before.scores and row.lineage.recipe for row in rows)
             connection.close()
 

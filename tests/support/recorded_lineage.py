@@ -14,7 +14,7 @@ from core.config.project import shipped
 from core.config.task import Task
 from core.files import sha256_json, write_json
 from core.home import Home
-from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ServerUnderTest, TaskUnderTest, Variant
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ExampleTurn, ServerUnderTest, TaskUnderTest, Variant
 from core.jobfile.convert import ConvertSpec
 from core.jobfile.deploy import DeploySpec, Target
 from core.jobfile.merge import MergeSpec
@@ -46,6 +46,8 @@ SURVIVAL = {"dtype": "bf16", "share": 0.98, "updated": 60, "unchanged": 0, "wors
 GOOD, BAD = 0.95, 0.1
 Write = Callable[[str, str, int], str]
 """From candidate, golden input and repeat to the answer."""
+Shown = tuple[tuple[ExampleTurn, ...], ...]
+"""Examples that are shown before an input."""
 
 
 @dataclass
@@ -156,9 +158,11 @@ class Records:
         state: State = "done",
         task: Task | None = None,
         to: Target = "ollama",
+        sent: Shown = (),
         **summary: Any,
     ) -> int:
-        """A deployment to the Ollama `OLLAMA`, or to a served model of the home; `document` is its `parity.json`."""
+        """A deployment to the Ollama `OLLAMA`, or to a served model of the home; `document` is its
+        `parity.json`, `sent` are the examples that requests have to send."""
         place: dict[str, Any] = {"server": OLLAMA, "staging": f"{name}-staging"}
         spec = DeploySpec(
             source=f"job:{gguf}/gguf",
@@ -166,7 +170,7 @@ class Records:
             name=name,
             **(place if to == "ollama" else {"program": "/nowhere/llama-server"}),
             model=shipped().model("SmolLM2-135M"),
-            served=ServedAs(task=task or task_named("judge")),
+            served=ServedAs(task=task or task_named("judge"), examples=sent),
             golden=nowhere(),
         )
         job_id = self.put(spec, summary={"to": to, "name": name, **summary} if state == "done" else None, state=state)
@@ -187,10 +191,11 @@ class Records:
         inputs: Sequence[str] = INPUTS,
         values: Mapping[str, Mapping[str, Any] | Callable[[str], Mapping[str, Any]]] | None = None,
         served: Mapping[str, ServedIdentity] | None = None,
+        shown: Shown = (),
     ) -> int:
         """`jobs` by candidate; `quality` and further `values` of their answers by candidate, the same for
         all or by golden input. `write` gives their text. `served` are models that `OLLAMA` has, by
-        candidate, with what it tells of each."""
+        candidate, with what it tells of each. `shown` are the task's examples."""
         small, asked = shipped().model("SmolLM2-135M"), task or task_named("judge")
         made = [CandidateSpec(name=BASE, form="base", model=small)] if with_base else []
         forms: dict[str, Any] = {"train": "adapter", "merge": "merged", "convert": "gguf", "quantize": "gguf"}
@@ -201,13 +206,19 @@ class Records:
         for name, identity in (served or {}).items():
             folder = str(self.home.served_dir(identity.model).path) if identity.api != "ollama" else None
             place = OLLAMA if folder is None else OLLAMA.model_copy(update={"api": "openai", "served_dir": folder})
-            made.append(CandidateSpec(name=name, form="served", server=place, served_model=identity.model))
+            variant = (variants or {}).get(name, Variant())
+            made.append(
+                CandidateSpec(name=name, form="served", server=place, served_model=identity.model, variant=variant)
+            )
         questions = golden(asked.name, inputs)
         place = self.folder / f"golden-{asked.name}-{len(inputs)}.json"
         write_json(place, [item.model_dump(mode="json") for item in questions])
         digest = sha256_json(list(inputs))
         under_test = TaskUnderTest(
-            task=asked, golden=InputFile(path=str(place), sha256=digest, source=place.name), repeats=2
+            task=asked,
+            golden=InputFile(path=str(place), sha256=digest, source=place.name),
+            repeats=2,
+            examples=list(map(list, shown)),
         )
         spec = BakeoffSpec(tasks=[under_test], candidates=made, incumbent=made[0].name)
         good = dict.fromkeys([*jobs, *(served or {})], GOOD) | {BASE: 0.3} | dict(quality or {})

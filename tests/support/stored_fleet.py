@@ -13,7 +13,7 @@ from core.bakeoff.result import result_summary
 from core.config.task import Task
 from core.files import read_json, write_json
 from core.home import Home
-from core.jobfile.bakeoff import BakeoffSpec
+from core.jobfile.bakeoff import BakeoffSpec, Variant
 from core.jobfile.deploy import Target as Place
 from core.jobfile.spec import JobFile
 from core.results.load import stored_leaderboards
@@ -36,7 +36,7 @@ from core.store.fleet import (
 )
 from core.store.fleet_changes import ChangeKind, finish_change, open_change
 from core.store.results import import_measured, import_result
-from tests.support.recorded_lineage import OLLAMA, Records
+from tests.support.recorded_lineage import OLLAMA, Records, Shown
 
 PROJECT = "p"
 VERSION = "0.24.0"
@@ -56,20 +56,33 @@ class StoredFleet:
         self.home: Home = self.records.home
         self.connection = self.records.connection
 
-    def deployment(self, name: str, digest: str, weights: str, to: Place = "ollama", **trained: Any) -> tuple[int, int]:
-        """(training, deployment) of a model of the whole chain: trained, merged, quantised and deployed under this name."""
+    def deployment(
+        self, name: str, digest: str, weights: str, to: Place = "ollama", sent: Shown = (), **trained: Any
+    ) -> tuple[int, int]:
+        """(training, deployment) of a model of the whole chain: trained, merged, quantised and deployed under this name; `sent`
+        are the examples that requests have to send to the model."""
         training = self.records.train(**trained)
         quantized = self.records.quantize(self.records.convert(self.records.merge(training)))
         left = {"blob": f"sha256:{weights}", "digest": digest} if to == "ollama" else {"weights": f"sha256:{weights}"}
-        job_id = self.records.deploy(quantized, name, to=to, template_sha256=TEMPLATE, server=VERSION, **left)
+        job_id = self.records.deploy(
+            quantized, name, to=to, sent=sent, template_sha256=TEMPLATE, server=VERSION, **left
+        )
         self._imported(job_id)
         return training, job_id
 
     def bakeoff(
-        self, served: Mapping[str, ServedIdentity], quality: Mapping[str, float], task: Task | None = None
+        self,
+        served: Mapping[str, ServedIdentity],
+        quality: Mapping[str, float],
+        task: Task | None = None,
+        variants: Mapping[str, Variant] | None = None,
+        shown: Shown = (),
     ) -> int:
-        """A bake-off over models that the server has, by candidate, that is done, with what it came to."""
-        job_id = self.records.bakeoff({}, served=served, quality=quality, task=task, with_base=False)
+        """A bake-off over models that the server has, by candidate, that is done, with what it came to; `variants` says how
+        candidates were asked, with these examples `shown`."""
+        job_id = self.records.bakeoff(
+            {}, served=served, quality=quality, task=task, with_base=False, variants=variants, shown=shown
+        )
         with transaction(self.connection):
             import_measured(self.connection, job_id, self.home.run_dir(job_id))
         self.summarised(job_id)

@@ -116,7 +116,7 @@ def test_a_table_keeps_to_its_width_and_loses_no_row(fleet: StoredFleet, standin
             from_version=None,
             phase="placing",
         )
-    lines = list(fleet_lines(fleet_rows(fleet.connection), width))
+    lines = list(fleet_lines(fleet_rows(fleet.home, fleet.connection), width))
     assert all(cell_width(line) <= width for line in lines), max(lines, key=cell_width)
     firsts = [line for line in lines if not line.startswith("  ")]
     assert [line[:6].strip() for line in firsts] == ["task", "a-task", "judge", "—"]

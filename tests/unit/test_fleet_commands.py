@@ -122,9 +122,9 @@ def test_a_first_promotion_that_the_gate_does_not_pass_stands_in_the_history_alo
     fleet.promote("vault", "judge-4b", gate={**PASS, "outcome": "fail"})
     fleet.settle()
     assert fleet.last("vault").state == "failed" and fleet.server.model("vault") is None
-    assert alias_of(fleet.connection, "p", "judge") is None and fleet_rows(fleet.connection) == []
+    assert alias_of(fleet.connection, "p", "judge") is None and fleet_rows(fleet.home, fleet.connection) == []
     fleet.promote("vault", "judge-4b")
-    assert [row.alias.name for row in fleet_rows(fleet.connection)] == ["vault"], "it is on its way"
+    assert [row.alias.name for row in fleet_rows(fleet.home, fleet.connection)] == ["vault"], "it is on its way"
     fleet.settle()
     assert fleet.server.model("vault") == "model of judge-4b"
 

@@ -44,7 +44,7 @@ def promoted(fleet: StoredFleet) -> tuple[int, int, int]:
 
 def only_row(fleet: StoredFleet, **seen: Observed) -> FleetRow:
     observed = {fleet.alias(name.replace("_", "-")).id: one for name, one in seen.items()}
-    (row,) = fleet_rows(fleet.connection, PROJECT, observed)
+    (row,) = fleet_rows(fleet.home, fleet.connection, PROJECT, observed)
     return row
 
 
@@ -173,28 +173,28 @@ def test_the_move_that_an_alias_is_in_stands_in_each_of_its_rows(fleet: StoredFl
             from_version=alias.version_id,
             phase="place",
         )
-    rows = fleet_rows(fleet.connection, PROJECT)
+    rows = fleet_rows(fleet.home, fleet.connection, PROJECT)
     assert [(one.task, one.change) for one in rows] == [("judge", asked), ("planner", asked)]
     assert rows[0].scores and not rows[1].scores, "at the other task it was not measured"
 
 
 def test_a_table_of_a_hundred_takes_as_many_queries_as_one_of_one(fleet: StoredFleet) -> None:
     promoted(fleet)
-    few = queries(fleet.connection)
+    few = queries(fleet)
     for number in range(100):
         alias = fleet.alias(f"model-{number}")
         fleet.becomes(alias, Target(f"m{number}", f"d{number}", f"sha256:{number:064x}"))
         fleet.becomes(alias, Target(f"n{number}", f"e{number}", f"sha256:{number + 500:064x}"), "promote")
         fleet.assign(f"task-{number}", alias)
-    assert queries(fleet.connection) == few
-    assert len(fleet_rows(fleet.connection, PROJECT)) == 101
+    assert queries(fleet) == few
+    assert len(fleet_rows(fleet.home, fleet.connection, PROJECT)) == 101
 
 
-def queries(connection: sqlite3.Connection) -> int:
-    asked: list[str] = []
+def queries(fleet: StoredFleet) -> int:
+    asked, connection = list[str](), fleet.connection
     connection.set_trace_callback(asked.append)
     try:
-        fleet_rows(connection)
+        fleet_rows(fleet.home, connection)
     finally:
         connection.set_trace_callback(None)
     return sum(one.lstrip().startswith(("SELECT", "WITH")) for one in asked)

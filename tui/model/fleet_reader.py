@@ -68,7 +68,7 @@ class FleetReader(threading.Thread):
 
         try:
             with contextlib.closing(open_database(self.home)) as connection:
-                return FleetNow(tuple(fleet_rows(connection)))
+                return FleetNow(tuple(fleet_rows(self.home, connection)))
         except (BakehouseError, OSError, sqlite3.Error, KeyError, TypeError, ValueError) as error:
             rows = () if self.found is None else self.found.rows
             said = (
