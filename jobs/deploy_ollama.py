@@ -6,7 +6,6 @@ What goes wrong on the way removes the staging tag, and leaves what served as it
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -29,6 +28,7 @@ from core.serving.ollama import Ollama
 from core.serving.ollama_prompts import RENDERS, version_number
 from core.serving.ollama_store import CreateStatus, StoredModel, create, send_blob
 from core.serving.refusals import no_render
+from core.serving.replies import template_hash
 from core.shipping.choice import Runs, TemplateChoice, choose, ran
 from core.shipping.families import Family
 from core.shipping.gguf_template import KEY
@@ -307,7 +307,7 @@ def _finish(
             "blob": placed.info.blob,
             # Where neither the one that was sent nor the file's own runs, it is one that Ollama knows for such a file.
             "template": {**sent.origin, "runs": runs or "detected"},
-            "template_sha256": hashlib.sha256(placed.info.template.encode("utf-8", "surrogatepass")).hexdigest(),
+            "template_sha256": template_hash(placed.info.template),
             "server": sent.version,
             "rollback": rollback,
             "prompts": sum(case.same for case in report.cases),

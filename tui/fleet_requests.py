@@ -26,21 +26,19 @@ def roll_back(context: Context, row: FleetRow) -> None:
     """The alias becomes what it was before; where somebody else changed or removed it, what was recorded."""
 
     def act() -> RequestDone:
-        from core.fleet.promotion import foreign_model, is_missing, rollback
+        from core.fleet.promotion import NOT_FOREIGN, foreign_change, rollback
         from core.runner.client import author
         from core.store.database import open_database
 
-        found, missing = None, False
+        foreign = NOT_FOREIGN
         if row.foreign:
             with contextlib.closing(open_database(context.home)) as connection:
-                found = foreign_model(context.home, connection, row.alias)
-                missing = found is None and is_missing(context.home, connection, row.alias)
+                foreign = foreign_change(context.home, connection, row.alias)
         change = rollback(
             context.home,
             row.alias,
             by=author(AUTHOR),
-            found=found,
-            missing=missing,
+            foreign=foreign,
             task=row.task,
             project_id=row.project_id,
         )

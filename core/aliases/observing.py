@@ -7,7 +7,6 @@ happens meanwhile is none: what was asked before the move says nothing about the
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
 import sqlite3
 import time
@@ -29,7 +28,7 @@ from core.served.state import Phase, read_state
 from core.serving.answering import ServedIdentity
 from core.serving.errors import ServerError
 from core.serving.ollama import Ollama
-from core.serving.replies import Resident, Tag, name_key
+from core.serving.replies import Resident, Tag, name_key, template_hash
 from core.serving.servers import address_of, key_of
 from core.serving.side_by_side import ask_side_by_side
 from core.store.fleet import Alias, AliasVersion, aliases, fleet_tasks, get_version, set_observed
@@ -207,10 +206,6 @@ def _template(ollama: Ollama, name: str, told: Observed, former: Observed | None
     with contextlib.suppress(ServerError):
         return template_hash(ollama.show(name).template)
     return None
-
-
-def template_hash(template: str) -> str:
-    return hashlib.sha256(template.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _served(home: Home, alias: Alias) -> Observed:

@@ -7,7 +7,6 @@ each tag that is written is looked at afterwards.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Collection
 
 from core.aliases.digests import is_same
@@ -18,7 +17,7 @@ from core.serving.errors import ServerError
 from core.serving.ollama import Ollama
 from core.serving.ollama_runners import runner_of
 from core.serving.ollama_store import copy, delete
-from core.serving.replies import Tag, name_key
+from core.serving.replies import Tag, name_key, template_hash
 from core.store.fleet import Alias, AliasVersion, Target
 
 
@@ -109,7 +108,7 @@ class OllamaPlace:
             raise problem
         template = None
         if info is not None:
-            template = hashlib.sha256(info.template.encode("utf-8", "surrogatepass")).hexdigest()
+            template = template_hash(info.template)
         return Placed(tag.digest, None if info is None else info.blob, template, version, tag.size_bytes)
 
     def _keep(self, digest: str | None, kept: str, source: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from core.jobfile.kinds import load
+from core.cli.lazy_group import LazyGroup
 
 # name: (module:command, help). The help stands here so that `--help` imports none of them.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -19,24 +19,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
-class FleetCommands(click.Group):
-    """A group whose commands are imported when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        found = COMMANDS.get(cmd_name)
-        if found is None:
-            return None
-        command: click.Command = load(found[0])
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
-@click.group(cls=FleetCommands)
+@click.group(cls=LazyGroup, entries=lambda: COMMANDS)
 def fleet() -> None:
     """What serves now, why it deserves to, and the way back."""

@@ -30,7 +30,7 @@ def rollback(name: str, number: int | None, project: Path | None, as_json: bool)
     Where somebody else changed or removed it, what was recorded comes back; a model of theirs is kept as a version first.
     """
     from core.fleet.names import version_numbered
-    from core.fleet.promotion import foreign_model, is_missing
+    from core.fleet.promotion import foreign_change
     from core.fleet.promotion import rollback as move
     from core.store.fleet import versions
 
@@ -38,11 +38,10 @@ def rollback(name: str, number: int | None, project: Path | None, as_json: bool)
     with opened(home) as connection:
         alias, of_project = _meant(connection, name, project)
         wanted = None if number is None else version_numbered(connection, alias, number)
-        found = foreign_model(home, connection, alias)
-        missing = found is None and is_missing(home, connection, alias)
-    if found is not None and not as_json:
+        foreign = foreign_change(home, connection, alias)
+    if foreign.model is not None and not as_json:
         say(f"▲ Somebody else changed {alias.name}; what is there now is kept as a version of it.")
-    if missing and not as_json:
+    if foreign.is_missing and not as_json:
         say(f"▲ Somebody else removed {alias.name} from its server.")
     change = asked_of_fleet(
         lambda: move(
@@ -50,8 +49,7 @@ def rollback(name: str, number: int | None, project: Path | None, as_json: bool)
             alias,
             by=by(),
             to_version=None if wanted is None else wanted.id,
-            found=found,
-            missing=missing,
+            foreign=foreign,
             task=name if of_project is not None else None,
             project_id=of_project,
             heard=tell_phases(quiet=as_json),

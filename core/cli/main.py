@@ -10,9 +10,10 @@ from typing import NoReturn
 import click
 
 from core import __version__
+from core.cli.lazy_group import LazyGroup
 from core.cli.output import OutputLostError, finished, lost, print_json, ready, say
 from core.errors import BakehouseError
-from core.jobfile.kinds import KINDS, load
+from core.jobfile.kinds import KINDS
 from core.redaction import redact
 from core.text import printable
 
@@ -52,38 +53,9 @@ def commands() -> dict[str, tuple[str, str]]:
     return BEFORE | {one.name: (one.target, one.help) for one in of_kinds} | AFTER
 
 
-class Commands(click.Group):
-    """A group whose commands are imported when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(commands())
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        found = commands().get(cmd_name)
-        if found is None:
-            return None
-        command: click.Command = load(found[0])
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in commands().items()])
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """An unknown command is answered with the one that was meant."""
-        name = args[0]
-        if name not in commands() and not name.startswith("-"):
-            import difflib
-
-            near = difflib.get_close_matches(name, commands(), n=1)
-            ctx.fail(f"no command `{name}`" + (f"; did you mean `{near[0]}`?" if near else ""))
-        return super().resolve_command(ctx, args)
-
-
 @click.group(
-    cls=Commands,
+    cls=LazyGroup,
+    entries=commands,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Without a command the console opens. `bakehouse COMMAND --help` has an example of each.",

@@ -12,10 +12,11 @@ from typing import Any
 
 from core.aliases.digests import is_same
 from core.aliases.kept_names import is_kept_name
-from core.aliases.observing import SERVER_SECONDS, brief_ollama, served_identity, template_hash
+from core.aliases.observing import SERVER_SECONDS, brief_ollama, served_identity
 from core.config.settings import Settings
 from core.errors import BakehouseError
 from core.fleet.lineage import UNKNOWN, Deployment, VersionLineage, deployments, lineages, made_by
+from core.fleet.names import name_key_of, reference_to
 from core.home import Home
 from core.jobfile.bakeoff import ServerUnderTest
 from core.jobfile.deploy import STAGING
@@ -25,7 +26,7 @@ from core.served.record import ServedModelRecord, read_records, to_json
 from core.served.state import read_state
 from core.serving.errors import ServerError
 from core.serving.ollama import Ollama
-from core.serving.replies import Tag, name_key
+from core.serving.replies import Tag, template_hash
 from core.serving.side_by_side import ask_side_by_side
 from core.store.fleet import LLAMA_SERVER, Alias, AliasVersion, Target, aliases, fleet_tasks, versions_by_id
 
@@ -70,7 +71,7 @@ class Adoptable:
     @property
     def reference(self) -> str:
         """How a command and a bake-off name it."""
-        return f"served:{self.name}" if self.server == LLAMA_SERVER else f"{self.server}:{self.name}"
+        return reference_to(self.server, self.name)
 
     def to_json(self) -> dict[str, Any]:
         target = self.target
@@ -109,11 +110,6 @@ class WhatServes:
 
     found: tuple[Adoptable, ...]
     silent: Mapping[str, Reason]
-
-
-def name_key_of(server: str, name: str) -> str:
-    """The name as its server compares names: a served model's folder is its name as it is."""
-    return name if server == LLAMA_SERVER else name_key(name)
 
 
 def what_serves(

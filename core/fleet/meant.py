@@ -10,6 +10,7 @@ from core.aliases.choice import server_of_alias
 from core.config.project import Project
 from core.config.servers import BUILT_IN
 from core.errors import InputError, NotFoundError
+from core.fleet.names import name_key_of
 from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec, ServerUnderTest
 from core.jobfile.deploy import DeploySpec
@@ -157,7 +158,7 @@ def _of_home(home: Home, name: str) -> CandidateSpec | None:
 
 
 def _new_alias(connection: sqlite3.Connection, server: str, url: str, name: str) -> Alias:
-    key = name if server == LLAMA_SERVER else name_key(name)
+    key = name_key_of(server, name)
     found = find_alias(connection, server, url, key)
     return found or Alias(0, server, url, name, key, None, None, None, None, None, None)
 

@@ -7,13 +7,23 @@ from collections.abc import Collection
 
 from core.errors import InputError, NotFoundError
 from core.serving.replies import name_key
-from core.store.fleet import Alias, AliasVersion, aliases, fleet_tasks, versions
+from core.store.fleet import LLAMA_SERVER, Alias, AliasVersion, aliases, fleet_tasks, versions
 from core.store.fleet_changes import changes
 
 
 def reference_of(alias: Alias) -> str:
     """How commands and bake-offs name what serves under an alias: `served:note`, `ollama:vault-judge`."""
-    return f"served:{alias.name}" if alias.is_served_here else f"{alias.server}:{alias.name}"
+    return reference_to(alias.server, alias.name)
+
+
+def reference_to(server: str, name: str) -> str:
+    """The same of a model that need not be an alias; `server` as an `Alias` has it."""
+    return f"served:{name}" if server == LLAMA_SERVER else f"{server}:{name}"
+
+
+def name_key_of(server: str, name: str) -> str:
+    """The name as its server compares names: a served model's folder is its name as it is."""
+    return name if server == LLAMA_SERVER else name_key(name)
 
 
 def alias_named(connection: sqlite3.Connection, name: str) -> Alias:
@@ -67,7 +77,7 @@ def version_numbered(connection: sqlite3.Connection, alias: Alias, number: int) 
 
 def _named(known: Collection[Alias], name: str) -> list[Alias]:
     whole = [one for one in known if reference_of(one) == name]
-    return whole or [one for one in known if one.name_key == (name if one.is_served_here else name_key(name))]
+    return whole or [one for one in known if one.name_key == name_key_of(one.server, name)]
 
 
 def _the_one(found: list[Alias], name: str) -> Alias:

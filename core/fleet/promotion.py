@@ -85,6 +85,17 @@ class Promotion:
         }
 
 
+@dataclass(frozen=True)
+class Foreign:
+    """What somebody else did to an alias: `model` is what they put under the name, `is_missing` that nothing is there."""
+
+    model: Target | None = None
+    is_missing: bool = False
+
+
+NOT_FOREIGN = Foreign()
+
+
 def look_at(home: Home, asked: Meant) -> Placed | None:
     """What the candidate's server has under its name, with the digest that a move is held to. Raises ServerError."""
     source = Target(asked.candidate.served_model or "", None)
@@ -292,42 +303,42 @@ def rollback(
     *,
     by: str,
     to_version: int | None = None,
-    found: Target | None = None,
-    missing: bool = False,
+    foreign: Foreign = NOT_FOREIGN,
     task: str | None = None,
     project_id: str | None = None,
     heard: Heard = lambda change: None,
 ) -> FleetChange:
     """Have the runner put an alias back to what it was before (`to_version`: an id), and wait until the change has ended.
 
-    `alias` is as it was seen: where somebody moved it since, the rollback is refused. `found` is somebody else's model that is
-    under the name and may be replaced; `missing`: nothing is there, so what was recorded comes back. Raises as `promote`.
+    `alias` is as it was seen: where somebody moved it since, the rollback is refused. `foreign`: somebody else's model under
+    the name may be replaced; where nothing is there, what was recorded comes back. Raises as `promote`.
     """
     arguments = {
         "alias_id": alias.id,
         "expected_version": alias.version_id,
         "to_version": to_version,
-        "found": None if found is None else found.to_json(),
-        "missing": missing,
+        "found": None if foreign.model is None else foreign.model.to_json(),
+        "missing": foreign.is_missing,
         "task": task,
         "project_id": project_id,
     }
     return asked_change(home, "fleet-rollback", arguments, alias, by, heard)
 
 
-def foreign_model(home: Home, connection: sqlite3.Connection, alias: Alias) -> Target | None:
-    """Somebody else's model under an alias: what is there, where that is not the alias' version. None where it is, where
-    nothing is there, and where the server does not answer."""
+def foreign_change(home: Home, connection: sqlite3.Connection, alias: Alias) -> Foreign:
+    """What is other than the alias' version, by one look at its server: nothing, where the server does not answer."""
     version = current_version(connection, alias)
     if version is None:
-        return None
+        return NOT_FOREIGN
     try:
         placed = _present(home, connection, alias)
     except BakehouseError:
-        return None
-    if placed is None or placed.digest is None or is_same(placed.digest, version.digest):
-        return None
-    return Target(
+        return NOT_FOREIGN
+    if placed is None:
+        return Foreign(is_missing=True)
+    if placed.digest is None or is_same(placed.digest, version.digest):
+        return NOT_FOREIGN
+    model = Target(
         source=alias.name,
         digest=placed.digest,
         weights=placed.weights,
@@ -336,16 +347,7 @@ def foreign_model(home: Home, connection: sqlite3.Connection, alias: Alias) -> T
         size_bytes=placed.size_bytes,
         record=placed.record,
     )
-
-
-def is_missing(home: Home, connection: sqlite3.Connection, alias: Alias) -> bool:
-    """Whether the alias is recorded to be something and its server says that nothing is there."""
-    if alias.version_id is None:
-        return False
-    try:
-        return _present(home, connection, alias) is None
-    except BakehouseError:
-        return False
+    return Foreign(model)
 
 
 def _present(home: Home, connection: sqlite3.Connection, alias: Alias) -> Placed | None:

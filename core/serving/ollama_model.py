@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,7 +18,7 @@ from core.serving.ollama import Ollama, keep_alive
 from core.serving.ollama_prompts import NEVER_CUTS, file_told, rendered_prompt, version_number
 from core.serving.ollama_runners import POLL_SECONDS, is_another, runner_of, sent_away, tag_of
 from core.serving.refusals import classified, no_such_model
-from core.serving.replies import ModelInfo, Resident, name_key
+from core.serving.replies import ModelInfo, Resident, name_key, template_hash
 
 KEEP_ALIVE_SECONDS = 1800.0
 """How long the model stays after each answer: over any pause of a run, and not for ever where the run is killed."""
@@ -95,7 +94,7 @@ class OllamaModel:
             server=self.server if info.blob else self._ollama.url,
             version=version,
             weights=weights,
-            template=hashlib.sha256(info.template.encode("utf-8", "surrogatepass")).hexdigest(),
+            template=template_hash(info.template),
             parameters={
                 **added,
                 "system": info.system,

@@ -5,6 +5,7 @@ Written against the replies of 0.24 and 0.33. Names and texts are as the server 
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Mapping
@@ -216,6 +217,11 @@ def full_name(name: str) -> str:
 def name_key(name: str) -> str:
     """By this two names of Ollama are compared: upper case and lower case are one to it (`types/model/name.go`)."""
     return full_name(name).lower()
+
+
+def template_hash(template: str) -> str:
+    """The SHA-256 of a chat template as Ollama tells it, in hexadecimal digits."""
+    return hashlib.sha256(template.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def garbled(what: str) -> ServerError:

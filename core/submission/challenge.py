@@ -27,7 +27,7 @@ from core.store.challenges import (
     newest_challenge,
 )
 from core.store.database import open_database
-from core.store.fleet import Alias, FleetTask, fleet_tasks
+from core.store.fleet import Alias, FleetTask, fleet_tasks, tasks_of
 from core.store.jobs import ENDED
 from core.submission.bakeoff import golden_task
 from core.submission.enqueue import ChainWriting, writing_chains
@@ -269,9 +269,8 @@ def _other_tasks(
     connection: sqlite3.Connection, project: Project, one: FleetTask, remarks: list[str]
 ) -> tuple[str, ...]:
     """The further tasks that the alias does: a promotion changes what answers for them, too, so they are baked off as well."""
-    mine = [other for other in fleet_tasks(connection) if other.alias_id == one.alias_id]
     found, unknown = [], []
-    for other in mine:
+    for other in tasks_of(connection, one.alias_id):
         if (other.project_id, other.task) == (one.project_id, one.task):
             continue
         try:

@@ -12,6 +12,7 @@ import pytest
 from core.aliases.observing import Observed
 from core.config.project import shipped
 from core.errors import InputError
+from core.fleet.promotion import Foreign
 from core.home import Home
 from core.store.database import transaction
 from core.store.fleet import LLAMA_SERVER, Target
@@ -235,8 +236,8 @@ async def test_an_alias_that_somebody_removed_comes_back_as_it_was(
         asked.append(given)
         raise InputError("this is as far as the test goes")
 
-    monkeypatch.setattr("core.fleet.promotion.foreign_model", lambda *told: None)
-    monkeypatch.setattr("core.fleet.promotion.is_missing", lambda *told: True)
+    gone = Foreign(is_missing=True)
+    monkeypatch.setattr("core.fleet.promotion.foreign_change", lambda *told: gone)
     monkeypatch.setattr("core.fleet.promotion.rollback", rolled_back)
     rows = tuple(replace(one, observed=Observed(1.0)) if one.task == "reflector" else one for one in fleet().rows)
     async with console(moment(FleetNow(rows))) as pilot:
@@ -245,4 +246,4 @@ async def test_an_alias_that_somebody_removed_comes_back_as_it_was(
         assert isinstance(question, Confirm) and "nothing is there now" in question.explanation
         await pilot.press("y")
         await seen(pilot, lambda: asked, "the rollback")
-    assert (asked[0]["missing"], asked[0]["found"], asked[0]["task"]) == (True, None, "reflector")
+    assert (asked[0]["foreign"], asked[0]["task"]) == (gone, "reflector")

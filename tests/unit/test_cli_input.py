@@ -239,7 +239,7 @@ def every_command() -> list[list[str]]:
     for name in commands():
         command = bakehouse.get_command(context, name)
         if isinstance(command, click.Group):
-            paths += [[name, sub] for sub in command.commands]
+            paths += [[name, sub] for sub in command.list_commands(context)]
         else:
             paths.append([name])
     return paths
