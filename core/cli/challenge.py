@@ -127,12 +127,17 @@ def challenge(
 
 
 def _is_to_queue(home: Home, project: Project, wanted: WantedChallenge) -> bool:
-    """Whether something is asked for that is not there: a first challenge, a named task that it has not, or all anew."""
-    from core.submission.challenge import new_tasks
+    """Whether something is asked for that is not there: a first challenge, a named task that it has not, or all anew. Raises
+    `InputError` where how it is to be made is said of what is there."""
+    from core.submission.challenge import new_tasks, require_options_used
 
     with opened(home) as connection:
         known = newest_challenge(connection, wanted.model, project.id)
-        return known is None or ((wanted.again or bool(wanted.tasks)) and bool(new_tasks(connection, project, wanted)))
+        if known is None:
+            return True
+        chosen = new_tasks(connection, project, wanted) if wanted.again or wanted.tasks else []
+        require_options_used(wanted, [one.task for one in chosen])
+        return bool(chosen)
 
 
 def _added(connection: sqlite3.Connection, project: Project, known: Challenge) -> list[str]:

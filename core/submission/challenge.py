@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from core.config.project import Project
@@ -126,11 +126,34 @@ def _is_open(connection: sqlite3.Connection, known: Challenge | None, task: str,
     return chain is None or (again and all(link.job.state in ENDED for link in chain.own))
 
 
+def require_options_used(wanted: WantedChallenge, chosen: Collection[str]) -> None:
+    """InputError (`queued_already`) where how tasks are to be made is said of tasks that are in the challenge already; `chosen`
+    are those that would be queued now."""
+    left = [name for name in wanted.tasks if name not in chosen]
+    general = [f"--recipe {wanted.recipe}"] if wanted.recipe is not None else []
+    general += [f"--quantize {wanted.quantization}"] if wanted.quantization is not None else []
+    idle = general if left or not chosen else []
+    idle += [f"--recipe {task}={recipe}" for task, recipe in wanted.recipes.items() if task not in chosen]
+    if not idle:
+        return
+    tasks = dict.fromkeys([*wanted.tasks, *wanted.recipes]) if wanted.tasks else ()
+    command = " ".join(["bakehouse challenge", wanted.model, *(f"--task {name}" for name in tasks), *idle, "--again"])
+    raise InputError(
+        f"the challenge of {wanted.model} is queued already, and {listed(idle)} would change nothing of it",
+        code="queued_already",
+        key=idle[0],
+        remedy="`--again` queues only tasks whose chains have ended: cancel them, or wait for their ends"
+        if wanted.again
+        else f"`{command}` queues the tasks whose chains have ended once more",
+    )
+
+
 def plan_challenge(home: Home, project: Project, wanted: WantedChallenge) -> ChallengePlan:
     """Look up what each task's chain needs; nothing is stored.
 
     A task that cannot be challenged is left out with its reason. Raises `NotFoundError` for the model, a task or a recipe that
-    are not there, and what `new_tasks` raises; `InputError` where tasks are to be queued and none of them can be.
+    are not there, and what `new_tasks` and `require_options_used` raise; `InputError` where tasks are to be queued and none of
+    them can be.
     """
     project.model(wanted.model)
     for name in [wanted.recipe, *wanted.recipes.values()]:
@@ -142,6 +165,8 @@ def plan_challenge(home: Home, project: Project, wanted: WantedChallenge) -> Cha
         if strange:
             raise NotFoundError(f"no alias does the task {strange[0]}", code="no_alias", key=f"--recipe {strange[0]}=…")
         known = newest_challenge(connection, wanted.model, project.id)
+        if known is not None:
+            require_options_used(wanted, [one.task for one in chosen])
         rows = {row.task: row for row in fleet_rows(home, connection, project.id) if row.task is not None}
         planned: list[PlannedTask] = []
         left_out: list[LeftOut] = []

@@ -202,6 +202,40 @@ def test_an_alias_of_several_tasks_is_baked_off_at_all_of_them(home: Challenged)
     assert isinstance(bakeoff, BakeoffSpec) and [one.name for one in bakeoff.tasks] == ["judge", "tidy"]
 
 
+@pytest.mark.parametrize(
+    "options",
+    [["--recipe", "lora-bf16"], ["--recipe", "judge=lora-bf16"], ["--quantize", "Q4_K_M"]],
+    ids=["for all", "for a task", "quantisation"],
+)
+def test_how_tasks_are_made_is_not_taken_and_forgotten_of_what_is_queued_already(
+    home: Challenged, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    where = ["--project", str(home.project.root)]
+    submitted(home, planned(home, tasks=("judge",)))
+    count = len(list_jobs(home.connection))
+    for more in (
+        [],
+        ["--dry-run", "--task", "judge"],
+        ["--task", "judge", "--task", "planner"],
+        ["--task", "judge", "--json"],
+    ):
+        code, out, err = called(capsys, ["challenge", NEW, *options, *more, *where])
+        said = out + err
+        assert code == 2 and "is queued already" in said and " ".join(options) in said, (more, said)
+        assert f"`bakehouse challenge {NEW}" in said and "--again`" in said
+    assert len(list_jobs(home.connection)) == count and list(chains(home)) == ["judge"]
+
+    again = ["challenge", NEW, "--task", "judge", *options, "--again", *where]
+    code, _, err = called(capsys, again)
+    assert code == 2 and "only tasks whose chains have ended" in err, "it is on its way"
+    for link in chains(home)["judge"].links:
+        home.end(link.job.id, "cancelled")
+    code, out, err = called(capsys, again)
+    assert code == 0 and "1 chain queued" in out, err
+    (code, out, err) = called(capsys, ["challenge", NEW, "--task", "planner", "--quantize", "Q4_K_M", *where])
+    assert code == 0 and "1 chain queued" in out, err
+
+
 def test_the_command_queues_once_then_shows_and_names_what_the_fleet_has_got_since(
     home: Challenged, capsys: pytest.CaptureFixture[str]
 ) -> None:
