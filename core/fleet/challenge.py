@@ -18,7 +18,8 @@ from core.own_paths import located_result
 from core.results.load import load_bakeoff
 from core.store.chains import Chain, ChainLink
 from core.store.challenges import Challenge, ChallengeTask, chain_of_task
-from core.store.fleet import Alias, AliasVersion, alias_of, current_version, versions
+from core.store.fleet import Alias, AliasVersion, alias_of, current_version, get_version
+from core.store.fleet_changes import former_versions
 from core.store.jobs import ACTIVE, QUEUED
 
 One = TypeVar("One")
@@ -163,9 +164,9 @@ def _challenged(
 
 
 def _before(connection: sqlite3.Connection, version: AliasVersion) -> AliasVersion | None:
-    """What an alias was before a version."""
-    former = [one for one in versions(connection, version.alias_id) if one.number < version.number]
-    return former[-1] if former else None
+    """What a version took the place of."""
+    former = former_versions(connection).get(version.id)
+    return None if former is None else get_version(connection, former)
 
 
 def _stage(chain: Chain, version: AliasVersion | None, deployed: ChainLink | None) -> Stage:

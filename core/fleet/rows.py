@@ -22,7 +22,7 @@ from core.home import Home
 from core.reasons import Reason
 from core.store.drift import OVERTAKEN
 from core.store.fleet import Alias, AliasVersion, aliases, fleet_tasks, versions_by_id
-from core.store.fleet_changes import FleetChange, open_changes
+from core.store.fleet_changes import FleetChange, former_versions, open_changes
 
 NOT_OBSERVED: Mapping[int, Observed] = {}
 
@@ -55,6 +55,7 @@ class FleetRow:
 
     `scores` are those of the verdict by part, over `n_inputs`; `measured` is the whole of it. `stale`: what is another than
     the verdict was made on (`digest_differs`, `server_version_differs`, `template_differs`, each with `before` and `now`).
+    `back` is what a rollback goes to (without scores), which after a rollback is not what the alias was `before`.
     `foreign`: somebody else's model is under the name, or none. `change` is the move that the alias is in. `overridden` is the
     reason by which the present version came in spite of its gate.
     """
@@ -66,6 +67,7 @@ class FleetRow:
     scores: Mapping[str, float] = field(default_factory=dict)
     n_inputs: int | None = None
     before: Before | None = None
+    back: Before | None = None
     resident: bool | None = None
     vram_bytes: int | None = None
     lineage: VersionLineage = UNKNOWN
@@ -172,7 +174,9 @@ def fleet_rows(
     shown += [(None, None, one) for one in known.values() if one.id in real - taken]
     came = came_by(connection)
     present = {one.version_id for one in known.values() if one.version_id is not None}
-    by_id = versions_by_id(connection, present | {one.former for one in came.values() if one.former is not None})
+    back_of = {at: to for at, to in former_versions(connection).items() if at in present}
+    earlier = {one.former for one in came.values() if one.former is not None}
+    by_id = versions_by_id(connection, present | earlier | set(back_of.values()))
     made_of = _lineages(connection, by_id.values())
     measured = _measured(home, connection, shown, came, by_id, observed)
     tasks = {(project, task) for project, task, _ in shown if project is not None and task is not None}
@@ -195,6 +199,9 @@ def fleet_rows(
             vram_bytes=None if seen is None else seen.vram_bytes,
             challenger=None if project is None or task is None else coming.get((project, task)),
         )
+        if version is not None and version.id in back_of:
+            back = by_id[back_of[version.id]]
+            row = replace(row, back=Before(back, model=back.model or made_of[back.id].model))
         way = came.get(alias.id)
         if version is not None and way is not None:
             former = None if way.former is None else by_id.get(way.former)

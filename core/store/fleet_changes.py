@@ -200,6 +200,18 @@ def newest_change_of_each(connection: sqlite3.Connection) -> dict[int, int]:
     return {row["alias_id"]: row["newest"] for row in rows}
 
 
+def former_versions(connection: sqlite3.Connection) -> dict[int, int]:
+    """What a rollback goes to from each version, ids of both: what the alias was when it became the version for the first
+    time, also after a rollback to that. A version that took nothing's place is not in it."""
+    rows = connection.execute(
+        """
+        SELECT to_version, from_version, min(id) FROM fleet_changes
+        WHERE state = 'done' AND kind IN ('adopt', 'promote') AND to_version IS NOT NULL GROUP BY to_version
+        """
+    )
+    return {row["to_version"]: row["from_version"] for row in rows if row["from_version"] is not None}
+
+
 def given_since(connection: sqlite3.Connection, change: FleetChange) -> bool:
     """Whether the task of a change was given to an alias, or taken from one, after the change was asked for."""
     found = connection.execute(

@@ -24,7 +24,17 @@ from core.scoring.scorer import score_answers
 from core.served.record import ServedModelRecord, write_record
 from core.store.chains import Chain
 from core.store.database import transaction
-from core.store.fleet import Alias, FleetTask, Target, assign_task, insert_alias, insert_version, set_current
+from core.store.fleet import (
+    Alias,
+    FleetTask,
+    Target,
+    assign_task,
+    get_alias,
+    insert_alias,
+    insert_version,
+    set_current,
+)
+from core.store.fleet_changes import open_change
 from core.store.jobs import State
 from core.store.results import import_answers
 from tests.support.check_scores import insert_check_scores
@@ -151,10 +161,20 @@ class Challenged:
         """The alias of a task is another version from now on."""
         alias = self.aliases[task]
         with transaction(self.connection):
-            version = insert_version(
-                self.connection, alias.id, Target(**{"source": "x", "digest": "d", "model": OLD, **told}), "adopted"
-            )
+            before = get_alias(self.connection, alias.id).version_id
+            target = Target(**{"source": "x", "digest": "d", "model": OLD, **told})
+            version = insert_version(self.connection, alias.id, target, "promoted" if before else "adopted")
             set_current(self.connection, alias.id, version.id)
+            open_change(
+                self.connection,
+                alias_id=alias.id,
+                kind="promote" if before else "adopt",
+                author="tester",
+                target=target,
+                from_version=before,
+                to_version=version.id,
+                is_done=True,
+            )
 
     def assign(self, task: str, alias: Alias) -> None:
         with transaction(self.connection):

@@ -111,6 +111,7 @@ def row(
         "n_inputs": 36 if scores else None,
         "measured": measured(scores) if scores else None,
         "before": None if former is None else Before(former, former_scores or {}, model=former.model),
+        "back": None if former is None else Before(former, model=former.model),
         "lineage": VersionLineage("Qwen3-4B", "lora-bf16", "judge.jsonl", "ab" * 32, 42, 61),
         "observed": Observed(NOW - 12, current.digest, "0.24.0"),
     }

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -31,6 +32,7 @@ from tui.app import ConsoleApp
 from tui.model.fleet_reader import FleetNow, FleetReader
 from tui.model.snapshot import Snapshot
 from tui.screens.confirm import Confirm
+from tui.screens.fleet_actions import can_roll_back, why_no_rollback
 from tui.screens.fleet_task import FleetTaskScreen
 from tui.screens.new_bakeoff import NewBakeoff
 from tui.screens.results import Results
@@ -225,6 +227,13 @@ async def test_a_rollback_says_what_comes_back_and_is_asked_for_once(
         assert "roll back" not in keys_of(pilot) and len(asked) == 2, "spacer is being moved"
         await pilot.press("1", "G", "Y")
         assert len(asked) == 2, "an alias without a task has nothing to be held to"
+
+
+def test_a_version_that_took_nothing_s_place_is_not_rolled_back_also_where_another_stood_before_it() -> None:
+    judge = fleet().rows[0]
+    assert judge.before is not None and can_roll_back(SimpleNamespace(fleet_row=judge))
+    first = SimpleNamespace(fleet_row=replace(judge, back=None))
+    assert not can_roll_back(first) and "nothing to go back to" in why_no_rollback(first)
 
 
 async def test_an_alias_that_somebody_removed_comes_back_as_it_was(

@@ -14,7 +14,7 @@ from core.reasons import Reason
 from core.serving.errors import ServerError
 from core.store.chains import insert_chain
 from core.store.database import transaction
-from core.store.fleet import Target, set_observed
+from core.store.fleet import Target, set_current, set_observed
 from core.store.fleet_changes import open_change
 from tests.support.stored import add_job, path_to, step
 from tests.support.stored_fleet import PROJECT, TEMPLATE, VERSION, StoredFleet, identity
@@ -157,6 +157,30 @@ def test_the_newest_check_for_drift_of_what_serves_counts(fleet: StoredFleet) ->
     fleet.connection.execute("UPDATE jobs SET project_id = 'another' WHERE id = ?", [found.job_id])
     former = only_row(fleet).drift
     assert former is not None and former.job_id == checks[0], "a task of that name in another project is another one"
+
+
+def test_after_a_rollback_what_was_left_behind_is_told_and_not_gone_back_to(fleet: StoredFleet) -> None:
+    """The runner would refuse it (`no_former_version`): the first version took nothing's place."""
+    promoted(fleet)
+    row = only_row(fleet)
+    assert row.version is not None and row.before is not None and row.back is not None
+    assert row.back.version == row.before.version and row.back.model == "Qwen2.5-7B"
+    first = row.back.version
+    with transaction(fleet.connection):
+        open_change(
+            fleet.connection,
+            alias_id=row.alias.id,
+            kind="rollback",
+            author="anna@box, command",
+            target=first.as_target(),
+            from_version=row.version.id,
+            to_version=first.id,
+            is_done=True,
+        )
+        set_current(fleet.connection, row.alias.id, first.id)
+    now = only_row(fleet)
+    assert now.version == first and now.before is not None and now.before.version == row.version
+    assert now.back is None
 
 
 def test_the_move_that_an_alias_is_in_stands_in_each_of_its_rows(fleet: StoredFleet) -> None:

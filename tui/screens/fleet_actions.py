@@ -40,7 +40,7 @@ def why_no_promotion(screen: Any) -> str:
 
 def can_roll_back(screen: Any) -> bool:
     row: FleetRow | None = screen.fleet_row
-    return row is not None and row.change is None and (row.foreign or row.before is not None)
+    return row is not None and row.change is None and (row.foreign or row.back is not None)
 
 
 def why_no_rollback(screen: Any) -> str:
@@ -157,9 +157,9 @@ class FleetActions(ServedActions):
 
 def rollback_question(row: FleetRow, now: float) -> tuple[str, str]:
     """What comes back, and from where."""
-    back = row.version if row.foreign else None if row.before is None else row.before.version
+    back = row.version if row.foreign else None if row.back is None else row.back.version
     assert back is not None  # `can_roll_back`
-    model = back.model or (None if row.before is None or row.foreign else row.before.model) or "a model that is unknown"
+    model = back.model or (None if row.back is None or row.foreign else row.back.model) or "a model that is unknown"
     size = f", {data_size(back.size_bytes)}" if back.size_bytes else ""
     comes = f"version {back.number} comes back: {model}{size}, from {moment(back.created_at, now)}"
     if row.alias.is_served_here:

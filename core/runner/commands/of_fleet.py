@@ -36,7 +36,7 @@ from core.store.fleet import (
     set_observed,
     versions,
 )
-from core.store.fleet_changes import ChangeKind, changes, finish_change, open_change, open_change_of
+from core.store.fleet_changes import ChangeKind, changes, finish_change, former_versions, open_change, open_change_of
 from core.store.fleet_reasons import FleetRefusalCode, change_reason, fleet_refusal
 
 PASSED = "pass"
@@ -218,13 +218,7 @@ def _own_version(connection: sqlite3.Connection, alias: Alias, version_id: int) 
 
 
 def _before(connection: sqlite3.Connection, version: AliasVersion) -> AliasVersion | None:
-    """What the alias was when it became this version for the first time: also after a rollback to it."""
-    became = [
-        change
-        for change in changes(connection, version.alias_id)
-        if change.state == "done" and change.kind in ("adopt", "promote") and change.to_version == version.id
-    ]
-    former = became[-1].from_version if became else None
+    former = former_versions(connection).get(version.id)
     return None if former is None else get_version(connection, former)
 
 
