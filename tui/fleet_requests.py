@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 from typing import TYPE_CHECKING
 
 from core.errors import InputError
@@ -12,12 +11,8 @@ from core.wording.fleet import change_reason_words, kind_words, state_words, sti
 from tui.actions import AUTHOR, RequestDone, in_background
 
 if TYPE_CHECKING:
-    from core.config.project import Project
-    from core.fleet.challenge import Judge
-    from core.fleet.gate import Gate
     from core.fleet.promotion import Promotion
     from core.fleet.rows import FleetRow
-    from core.home import Home
     from core.store.fleet_changes import FleetChange
     from tui.context import Context
 
@@ -63,16 +58,6 @@ def promote(context: Context, promotion: Promotion, override: str | None) -> Fle
     from core.runner.client import author
 
     return asked_promotion(context.home, promotion, override=override, by=author(AUTHOR))
-
-
-def judge_of(home: Home, connection: sqlite3.Connection, project: Project) -> Judge:
-    """What the gate says of a candidate now; it asks servers."""
-    from core.fleet.promotion import promotion_gate
-
-    def judge(task: str, candidate: str) -> Gate:
-        return promotion_gate(home, connection, project, task, candidate).gate
-
-    return judge
 
 
 def check_for_drift(context: Context, row: FleetRow) -> None:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from core.aliases.digests import is_same
 from core.aliases.foreign import note_found
@@ -36,6 +37,8 @@ from core.store.fleet_changes import FleetNote, newest_change_of_each, notes, op
 
 log = logging.getLogger(__name__)
 
+KnownServers: TypeAlias = Mapping[tuple[str, str], ServerUnderTest]
+"""Servers of settings by name and address: two projects may call two servers by one name."""
 SERVER_SECONDS = 5.0
 """How long one server is waited for, whatever it does meanwhile."""
 
@@ -103,26 +106,25 @@ class AliasObserver:
             log.warning("Alias %d: %s %s", note.alias_id, note.reason.code, dict(note.reason.values))
 
 
-def all_servers(project_roots: Iterable[str] = ()) -> dict[str, ServerUnderTest]:
+def all_servers(project_roots: Iterable[str] = ()) -> KnownServers:
     """The servers that this person's settings name, and those that only the settings of these projects do."""
-    found: dict[str, ServerUnderTest] = {}
+    found: dict[tuple[str, str], ServerUnderTest] = {}
     for root in (None, *project_roots):
-        with contextlib.suppress(
-            BakehouseError, OSError
-        ):  # an alias of theirs is asked at its own address, without a key
+        # An alias of settings that cannot be read is asked at its own address, without a key.
+        with contextlib.suppress(BakehouseError, OSError):
             settings = load_settings() if root is None else load_project(Path(root)).settings
-            found = known_servers(settings) | found
+            found = {(one.name, one.url): one for one in known_servers(settings).values()} | found
     return found
 
 
 def observe(
     home: Home,
     asked: Collection[Alias],
-    servers: Mapping[str, ServerUnderTest],
+    servers: KnownServers,
     former: Mapping[int, Observed] | None = None,
     seconds: float = SERVER_SECONDS,
 ) -> dict[int, Observed]:
-    """What each alias is now, by its id. `servers` are those of the settings, by name: they know the keys.
+    """What each alias is now, by its id. `servers` are those of the settings: they know the keys.
 
     A server is asked for all of its aliases at once, and of a model that is the same as in `former` on a server of the same
     version it is not asked for the template again. A server that did not answer in time is an error of each of its aliases.
@@ -147,12 +149,10 @@ def observe(
     return found
 
 
-def server_of(alias: Alias, servers: Mapping[str, ServerUnderTest]) -> ServerUnderTest:
+def server_of(alias: Alias, servers: KnownServers) -> ServerUnderTest:
     """The Ollama of an alias: as the settings have it, else by its address alone."""
-    known = servers.get(alias.server)
-    if known is not None and known.url == alias.url:
-        return known
-    return ServerUnderTest(name=alias.server, api="ollama", url=alias.url)
+    known = servers.get((alias.server, alias.url))
+    return known or ServerUnderTest(name=alias.server, api="ollama", url=alias.url)
 
 
 def brief_ollama(server: ServerUnderTest, seconds: float = SERVER_SECONDS) -> Ollama:

@@ -24,7 +24,6 @@ from core.store.challenges import Challenge, chain_of_task, list_challenges, new
 
 if TYPE_CHECKING:
     from core.fleet.challenge import ChallengedTask
-    from core.fleet.gate import Gate
     from core.submission.challenge import ChallengePlan, WantedChallenge
 
 
@@ -149,13 +148,10 @@ def _added(connection: sqlite3.Connection, project: Project, known: Challenge) -
 
 def _standing(home: Home, connection: sqlite3.Connection, project: Project, known: Challenge) -> list[ChallengedTask]:
     from core.fleet.challenge import challenged_tasks
-    from core.fleet.promotion import promotion_gate
-
-    def judge(task: str, candidate: str) -> Gate:
-        return promotion_gate(home, connection, project, task, candidate).gate
+    from core.fleet.promotion import judge_of
 
     with told_if_slow("asking the gate about each task …"):
-        return challenged_tasks(home, connection, known, judge)
+        return challenged_tasks(home, connection, known, judge_of(home, connection, project))
 
 
 def _follow(home: Home, connection: sqlite3.Connection, known: Challenge) -> int:

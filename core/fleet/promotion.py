@@ -172,6 +172,11 @@ def promotion_gate(
     )
 
 
+def judge_of(home: Home, connection: sqlite3.Connection, project: Project) -> Callable[[str, str], Gate]:
+    """What the gate says now of a candidate of a task (`core.fleet.challenge.Judge`); it asks servers."""
+    return lambda task, candidate: promotion_gate(home, connection, project, task, candidate).gate
+
+
 def _is_foreign(alias: Alias, version: AliasVersion, now: ServedIdentity) -> bool:
     """Whether what an alias is now is certainly not its version. A served model tells its template in other words."""
     if version.weights is not None and now.weights is not None and not is_same(version.weights, now.weights):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.aliases.digests import is_same
-from core.aliases.observing import SERVER_SECONDS, brief_ollama, server_of
+from core.aliases.observing import SERVER_SECONDS, KnownServers, brief_ollama, server_of
 from core.errors import BakehouseError
 from core.home import Home
 from core.jobfile.bakeoff import ServerUnderTest
@@ -40,7 +40,7 @@ NOT_KEPT = VersionTexts(fault=Reason("version_not_kept"))
 
 
 def version_texts(
-    home: Home, alias: Alias, versions: Collection[AliasVersion], servers: Mapping[str, ServerUnderTest]
+    home: Home, alias: Alias, versions: Collection[AliasVersion], servers: KnownServers
 ) -> dict[int, VersionTexts]:
     """The texts of versions of one alias, by their ids; its server is asked, and waited for a few seconds at most."""
     if alias.is_served_here:

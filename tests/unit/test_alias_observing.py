@@ -50,8 +50,8 @@ def adopted(fleet: StoredFleet, standin: OllamaStandin, name: str) -> Alias:
     return get_alias(fleet.connection, alias.id)
 
 
-def servers(standin: OllamaStandin) -> dict[str, ServerUnderTest]:
-    return {"ollama": ServerUnderTest(name="ollama", api="ollama", url=standin.url)}
+def servers(standin: OllamaStandin) -> dict[tuple[str, str], ServerUnderTest]:
+    return {("ollama", standin.url): ServerUnderTest(name="ollama", api="ollama", url=standin.url)}
 
 
 def look(fleet: StoredFleet, standin: OllamaStandin, looked_at: LookedAt | None = None) -> list[Reason]:
@@ -180,7 +180,15 @@ def test_a_runner_s_observer_asks_as_the_settings_of_person_and_projects_say(
     written = (tmp_path / "project/bakehouse.yaml").read_text()
     more = f"servers: {{box: {{api: ollama, url: '{standin.url}', key_env: A_KEY}}}}\n"
     (tmp_path / "project/bakehouse.yaml").write_text(written + more)
-    assert all_servers([str(tmp_path / "project"), str(tmp_path / "gone")])["box"].key_variable == "A_KEY"
+    new_project(tmp_path / "other")
+    other = (tmp_path / "other/bakehouse.yaml").read_text()
+    another = "servers: {box: {api: ollama, url: 'http://127.0.0.1:9', key_env: B_KEY}}\n"
+    (tmp_path / "other/bakehouse.yaml").write_text(other + another)
+    roots = [str(tmp_path / name) for name in ("other", "project", "gone")]
+    keys = {url: one.key_variable for (name, url), one in all_servers(roots).items() if name == "box"}
+    assert keys == {"http://127.0.0.1:9": "B_KEY", standin.url: "A_KEY"}, (
+        "two projects may call two servers by one name"
+    )
 
     observer = AliasObserver(fleet.home)
     for _ in range(2):

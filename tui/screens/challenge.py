@@ -12,7 +12,6 @@ from textual.message import Message
 
 from core.format import plural
 from core.text import printable
-from tui import fleet_requests
 from tui.actions import AUTHOR, RequestDone
 from tui.commands import Command, bindings, command
 from tui.context import Context
@@ -234,12 +233,13 @@ class ChallengeScreen(CommandScreen):
     def _read(self) -> ChallengesRead:
         """Loads bake-offs, and asks the gate about what is measured."""
         from core.fleet.challenge import challenged_tasks
+        from core.fleet.promotion import judge_of
         from core.store.challenges import list_challenges
         from core.store.database import open_database
 
         home, project = self.context.home, self.context.find_project()
         with contextlib.closing(open_database(home)) as connection:
-            judge = fleet_requests.judge_of(home, connection, project)
+            judge = judge_of(home, connection, project)
             found = [
                 StandingChallenge(one, tuple(challenged_tasks(home, connection, one, judge)))
                 for one in list_challenges(connection, project.id)
