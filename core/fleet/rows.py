@@ -41,12 +41,14 @@ class Before:
 @dataclass(frozen=True)
 class DriftState:
     """What the newest check for drift of a version said (`code`, with the whole `summary` of its result), at `time` (Unix
-    seconds). Where none has ended well, the state of the newest is the code."""
+    seconds). Where none has ended well, the state of the newest is the code. `baseline` is the summary of the check that left
+    the answers which it was held to."""
 
     code: str
     time: float
     job_id: int
     summary: Mapping[str, Any] = field(default_factory=dict)
+    baseline: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,8 @@ class FleetRow:
     """One task (None: an alias that no task is assigned to). None is what is not known.
 
     `scores` are those of the verdict by part, over `n_inputs`; `measured` is the whole of it. `stale`: what is another than
-    the verdict was made on (`digest_differs`, `server_version_differs`, `template_differs`, each with `before` and `now`).
+    the verdict was made on (`digest_differs`, `server_version_differs`, `template_differs`, each with `before` and `now`);
+    `stale_checked`: a check for drift found the same answers on what is there now as on what the verdict was made on.
     `back` is what a rollback goes to (without scores), which after a rollback is not what the alias was `before`.
     `foreign`: somebody else's model is under the name, or none. `change` is the move that the alias is in. `overridden` is the
     reason by which the present version came in spite of its gate.
@@ -72,6 +75,7 @@ class FleetRow:
     vram_bytes: int | None = None
     lineage: VersionLineage = UNKNOWN
     stale: tuple[Reason, ...] = ()
+    stale_checked: bool = False
     foreign: bool = False
     drift: DriftState | None = None
     change: FleetChange | None = None
@@ -119,6 +123,7 @@ class FleetRow:
             "vram_bytes": self.vram_bytes,
             "lineage": asdict(self.lineage),
             "stale": [one.to_json() for one in self.stale],
+            "stale_checked": self.stale_checked,
             "foreign": self.foreign,
             "observed": None if observed is None else _observed_json(observed),
             "drift": None if self.drift is None else asdict(self.drift),
@@ -179,7 +184,7 @@ def fleet_rows(
     by_id = versions_by_id(connection, present | earlier | set(back_of.values()))
     made_of = _lineages(connection, by_id.values())
     measured = _measured(home, connection, shown, came, by_id, observed)
-    tasks = {(project, task) for project, task, _ in shown if project is not None and task is not None}
+    tasks = {(project, task): alias.since for project, task, alias in shown if project is not None and task is not None}
     coming = challengers(connection, tasks)
     drifted = _drift(connection, present)
     rows = []
@@ -211,7 +216,8 @@ def fleet_rows(
         if version is not None and task is not None:
             row = replace(row, drift=drifted.get((version.id, project or "", task)))
             row = _with_verdict(row, measured)
-        rows.append(replace(row, stale=_stale(row)))
+        row = replace(row, stale=_stale(row))
+        rows.append(replace(row, stale_checked=_is_checked(row)))
     return rows
 
 
@@ -319,22 +325,45 @@ def _stale(row: FleetRow) -> tuple[Reason, ...]:
     return tuple(found)
 
 
+def _is_checked(row: FleetRow) -> bool:
+    """Whether a check for drift found the same answers with all that differs as it is now, held to answers that were taken as
+    the verdict was made. A check that is held to later answers says nothing of that difference."""
+    seen, measured, drift = row.observed, row.measured, row.drift
+    if not row.stale or row.foreign or seen is None or measured is None or drift is None or drift.code != "same":
+        return False
+    differ = {one.code.removesuffix("_differs") for one in row.stale}
+    pairs = [
+        ("server_version", drift.summary, seen.server_version),
+        ("template", drift.summary, seen.template),
+        ("server_version", drift.baseline, measured.server_version),
+        ("template", drift.baseline, measured.template),
+        ("weights", drift.summary, measured.weights),
+        ("weights", drift.baseline, measured.weights),
+    ]
+    known = ((name, checked.get(name), wanted) for name, checked, wanted in pairs)
+    return all(is_same(one, other) for name, one, other in known if name in differ or None not in (one, other))
+
+
 def _drift(connection: sqlite3.Connection, present: Collection[int]) -> dict[tuple[int, str, str], DriftState]:
     """The newest check of each (version, project, task): of those that are done and count, else its job's state."""
     rows = connection.execute(
         """
-        SELECT json_extract(settings, '$.version_id') AS version, project_id, task, max(id) AS id, state,
-               json_extract(result, '$.summary') AS summary, coalesce(ended_at, submitted_at) AS time
-        FROM jobs WHERE kind = 'drift' AND task IS NOT NULL
-          AND json_extract(settings, '$.version_id') IN (SELECT value FROM json_each(?))
-          AND json_extract(result, '$.summary.outcome') IS NOT ?
-        GROUP BY version, project_id, task, state = 'done' ORDER BY state = 'done'
+        SELECT newest.*, json_extract(jobs.result, '$.summary') AS baseline FROM (
+          SELECT json_extract(settings, '$.version_id') AS version, project_id, task, max(id) AS id, state,
+                 json_extract(result, '$.summary') AS summary, coalesce(ended_at, submitted_at) AS time
+          FROM jobs WHERE kind = 'drift' AND task IS NOT NULL
+            AND json_extract(settings, '$.version_id') IN (SELECT value FROM json_each(?))
+            AND json_extract(result, '$.summary.outcome') IS NOT ?
+          GROUP BY version, project_id, task, state = 'done'
+        ) AS newest LEFT JOIN jobs ON jobs.id = json_extract(newest.summary, '$.smoke.baseline_job')
+        ORDER BY newest.state = 'done'
         """,
         [json.dumps(sorted(present)), OVERTAKEN],
     )
     found = {}
     for row in rows:
-        summary = json.loads(row["summary"]) if row["summary"] else {}
+        summary, baseline = (json.loads(row[name]) if row[name] else {} for name in ("summary", "baseline"))
         code = summary.get("outcome") or row["state"]
-        found[row["version"], row["project_id"], row["task"]] = DriftState(code, row["time"], row["id"], summary)
+        state = DriftState(code, row["time"], row["id"], summary, baseline)
+        found[row["version"], row["project_id"], row["task"]] = state
     return found

@@ -112,8 +112,10 @@ def row_remarks(row: FleetRow, now: float | None = None) -> Iterator[RowRemark]:
         yield RowRemark("drift", drift_line(row.drift, now), urgent=True)
     if row.stale and not row.foreign:
         since = "its bake-off" if row.measured is None else f"bake-off {row.measured.job_id}"
-        words = f"stale: changed since {since}: {listed(list(map(stale_cause_words, row.stale)))}"
-        check = (f"`bakehouse fleet drift {row.task}` checks it",) if row.task is not None else ()
+        changed = f"changed since {since}: {listed(list(map(stale_cause_words, row.stale)))}"
+        words = f"stale; checked: same answers; {changed}" if row.stale_checked else f"stale: {changed}"
+        is_to_check = row.task is not None and not row.stale_checked
+        check = (f"`bakehouse fleet drift {row.task}` checks it",) if is_to_check else ()
         yield RowRemark("stale", words, urgent=True, remedies=check)
     if row.challenger is not None:
         yield RowRemark("challenger", challenger_words(row.challenger))

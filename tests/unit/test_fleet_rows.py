@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,6 +18,8 @@ from core.store.chains import insert_chain
 from core.store.database import transaction
 from core.store.fleet import Target, set_current, set_observed
 from core.store.fleet_changes import open_change
+from core.store.jobs import State
+from core.wording.fleet_rows import row_remarks
 from tests.support.stored import add_job, path_to, step
 from tests.support.stored_fleet import PROJECT, TEMPLATE, VERSION, StoredFleet, identity
 from tests.support.stored_tasks import INPUTS
@@ -142,6 +146,31 @@ def test_the_challenger_is_the_newest_way_that_has_not_ended(fleet: StoredFleet)
     assert found is not None and (found.model, found.chain_id, found.job_id) == ("Qwen3-1.7B", None, alone)
 
 
+@pytest.mark.parametrize("state", ["failed", "interrupted", "lost"])
+def test_a_way_that_failed_is_shown_until_something_else_serves_and_a_cancelled_one_never(
+    fleet: StoredFleet, state: State
+) -> None:
+    promoted(fleet)
+    connection, alias = fleet.connection, fleet.alias("vault-judge")
+    jobs = [add_job(connection, task="judge", model="Qwen3-4B") for _ in range(2)]
+    with transaction(connection):
+        insert_chain(connection, title="ship", project_id=PROJECT, author="t", links=[(job, False) for job in jobs])
+    for one in path_to(connection, state):
+        step(connection, jobs[0], one)
+    found = only_row(fleet).challenger
+    assert found is not None and (found.state, found.job_id) == (state, jobs[0])
+    fleet.becomes(alias, OLD_TARGET, "rollback")
+    assert only_row(fleet).challenger is None, "it failed before"
+    step(connection, jobs[0], "waiting")
+    found = only_row(fleet).challenger
+    assert found is not None and found.state == "waiting", "asked once more, it is on its way again"
+    for one in path_to(connection, state):
+        step(connection, jobs[0], one)
+    assert only_row(fleet).challenger is not None
+    step(connection, jobs[1], "cancelled")
+    assert only_row(fleet).challenger is None, "the rest of it was cancelled: nobody goes on with it"
+
+
 def test_the_newest_check_for_drift_of_what_serves_counts(fleet: StoredFleet) -> None:
     promoted(fleet)
     row = only_row(fleet)
@@ -181,6 +210,42 @@ def test_after_a_rollback_what_was_left_behind_is_told_and_not_gone_back_to(flee
     now = only_row(fleet)
     assert now.version == first and now.before is not None and now.before.version == row.version
     assert now.back is None
+
+
+def test_a_stale_verdict_says_that_a_check_found_the_same_answers_on_what_is_there_now(fleet: StoredFleet) -> None:
+    promoted(fleet)
+    version = only_row(fleet).version
+    assert version is not None
+    now = Observed(1.0, "d-new", "0.33.0", template=TEMPLATE)
+
+    def told() -> tuple[bool, str]:
+        row = only_row(fleet, vault_judge=now)
+        assert [one.code for one in row.stale] == ["server_version_differs"], "the verdict stays one of another version"
+        assert row.to_json()["stale_checked"] == row.stale_checked
+        (remark,) = [one for one in row_remarks(row) if one.code == "stale"]
+        assert remark.urgent and bool(remark.remedies) != row.stale_checked
+        return row.stale_checked, remark.words
+
+    def check(outcome: str, on: str, held_to: int | None = None, **more: str) -> int:
+        identity = {"server_version": on, "template": TEMPLATE, "weights": version.weights, **more}
+        return drift(fleet.connection, version.id, outcome, smoke={"baseline_job": held_to}, **identity)
+
+    as_measured = check("baseline_taken", VERSION)
+    assert told()[0] is False and told()[1].startswith("stale: changed since bake-off ")
+    check("same", VERSION, as_measured)
+    assert told()[0] is False, "that was before the server changed"
+    check("same", "0.32.0", as_measured)
+    assert told()[0] is False, "that was another server again"
+    check("same", "0.33.0", as_measured, template="another")
+    assert told()[0] is False, "the template has changed since"
+    check("same", "0.33.0", as_measured)
+    is_checked, words = told()
+    assert is_checked and words.startswith("stale; checked: same answers; changed since bake-off ")
+    assert words.endswith(f"server {VERSION} → 0.33.0")
+    later = check("differs_no_loss", "0.33.0", as_measured)
+    assert told()[0] is False, "other answers are not the same ones"
+    check("same", "0.33.0", later)
+    assert told()[0] is False, "the same as those after the change tells nothing of the change"
 
 
 def test_the_move_that_an_alias_is_in_stands_in_each_of_its_rows(fleet: StoredFleet) -> None:
@@ -229,12 +294,12 @@ def tell(connection: sqlite3.Connection, job_id: int, progress: Progress) -> Non
         connection.execute("UPDATE jobs SET progress = ? WHERE id = ?", [progress.to_json(), job_id])
 
 
-def drift(connection: sqlite3.Connection, version_id: int, outcome: str) -> int:
+def drift(connection: sqlite3.Connection, version_id: int, outcome: str, **summary: Any) -> int:
     """A check for drift that is done."""
     job_id = add_job(connection, kind="drift", settings={"version_id": version_id})
     for state in path_to(connection, "done"):
         step(connection, job_id, state)
     with transaction(connection):
-        told = f'{{"summary": {{"outcome": "{outcome}"}}}}'
+        told = json.dumps({"summary": {"outcome": outcome, **summary}})
         connection.execute("UPDATE jobs SET result = ? WHERE id = ?", [told, job_id])
     return job_id
