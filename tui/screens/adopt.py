@@ -23,7 +23,7 @@ from tui.screens.confirm import Confirm
 from tui.screens.new_bakeoff import NewBakeoff
 from tui.screens.new_bakeoff.choices import Choices
 from tui.widgets.footer import Footer
-from tui.widgets.memory_view import RowsView
+from tui.widgets.rows_view import RowsView
 from tui.widgets.tick_list import TickList, TickRow
 
 if TYPE_CHECKING:

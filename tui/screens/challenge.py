@@ -24,7 +24,7 @@ from tui.screens.promotion import PromotionScreen
 from tui.screens.start_challenge import AskChallenge, ChallengeAsked
 from tui.widgets.challenge_rows import challenge_rows
 from tui.widgets.footer import Footer
-from tui.widgets.memory_view import RowsView
+from tui.widgets.rows_view import RowsView
 
 if TYPE_CHECKING:
     from core.fleet.challenge import ChallengedTask

@@ -21,7 +21,7 @@ from tui.queries.failures import ask_beside
 from tui.screens.command_screen import CommandScreen
 from tui.screens.confirm import Confirm
 from tui.widgets.footer import Footer
-from tui.widgets.memory_view import RowsView
+from tui.widgets.rows_view import RowsView
 
 if TYPE_CHECKING:
     from core.doctor.results import Diagnostic, Report

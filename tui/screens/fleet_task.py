@@ -23,8 +23,8 @@ from tui.widgets.fleet_detail import fact_rows, remark_rows, title_of
 from tui.widgets.fleet_history import history_rows, version_rows
 from tui.widgets.fleet_rows import remarks, serving_of
 from tui.widgets.footer import Footer
-from tui.widgets.memory_view import RowsView
 from tui.widgets.pane import framed
+from tui.widgets.rows_view import RowsView
 from tui.widgets.served_rows import ServingRow, serving_rows
 
 if TYPE_CHECKING:

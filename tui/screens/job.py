@@ -35,9 +35,10 @@ from tui.widgets.detail import facts, log_role
 from tui.widgets.file_view import FileView
 from tui.widgets.footer import Footer
 from tui.widgets.job_row import NAMED_BY_THEIR_REASON, ladder_words, outcome, sign, state
-from tui.widgets.memory_view import RowsView, memory_rows
+from tui.widgets.memory_view import memory_rows
 from tui.widgets.pane import framed
 from tui.widgets.parity_rows import parity_rows
+from tui.widgets.rows_view import RowsView
 from tui.widgets.served_rows import deployed_rows
 
 FACTS, SMALL_FACTS = 10, 6

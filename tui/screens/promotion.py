@@ -31,7 +31,7 @@ from tui.screens.confirm import Confirm
 from tui.screens.promotion_commands import PROMOTION_COMMANDS
 from tui.widgets.footer import Footer
 from tui.widgets.gate_rows import gate_rows
-from tui.widgets.memory_view import RowsView
+from tui.widgets.rows_view import RowsView
 from tui.widgets.text_field import TextField
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from tui.model.snapshot import Snapshot
 from tui.queries.failures import ask_beside
 from tui.screens.command_screen import CommandScreen
 from tui.widgets.footer import Footer
-from tui.widgets.memory_view import RowsView
+from tui.widgets.rows_view import RowsView
 
 if TYPE_CHECKING:
     from core.fleet.rows import FleetRow

@@ -20,7 +20,7 @@ from tui.screens.command_screen import CommandScreen
 from tui.screens.confirm import Confirm
 from tui.widgets.diagnosis_rows import diagnosis_lines
 from tui.widgets.footer import Footer
-from tui.widgets.memory_view import RowsView
+from tui.widgets.rows_view import RowsView
 
 if TYPE_CHECKING:
     from core.diagnosis.diagnosis import Diagnosis

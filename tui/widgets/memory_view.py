@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from core.format import clock, data_size, gb, gb_within, plural
 from core.store.jobs import ENDED, JobRow
 from core.text import printable
 from tui.lines import Line, wrapped
 from tui.model.forecasts import OomFallback, RunForecast, changes_in_words
 from tui.model.snapshot import Detail, progress_of
-from tui.widgets.canvas import Canvas
 from tui.widgets.memory_bars import Part, bar, legend, parts_of, scale
-from tui.widgets.pane import framed
 
 LABEL = 10
 FIGURE = 32
-FAR = 1_000_000
 FAR_FROM_LIMIT = 2
-BELOW_CHOSEN = 3
-"""Rows below a chosen one that are shown with it."""
 
 
 def peak_of(job: JobRow, detail: Detail | None) -> int | None:
@@ -123,39 +116,3 @@ def ladder_rows(rungs: tuple[OomFallback, ...], forecast: RunForecast | None, en
 
 def _wrapped(text: str, role: str, width: int, indent: int = 0) -> list[Line]:
     return [Line(" " * indent).add(row, role) for row in wrapped(text, width - indent)]
-
-
-class RowsView(Canvas, can_focus=True):
-    """Rows in a frame that scroll when they do not fit; a marked one stays in sight."""
-
-    def __init__(self, *, id: str) -> None:
-        super().__init__(id=id)
-        self.title = Line()
-        self.told: Callable[[int, int], list[Line]] = lambda width, height: []
-        """The rows for so many columns and rows of room."""
-        self.top = 0
-
-    def update(self, title: Line, told: Callable[[int, int], list[Line]]) -> None:
-        self.title, self.told = title, told
-        self.paint()
-
-    def draw(self, width: int, height: int) -> list[Line]:
-        rows, room = self.told(width - 4, height - 2), height - 2
-        chosen = [number for number, row in enumerate(rows) if row.mark]
-        if chosen:  # with the head of the first one, and with what is said below it
-            self.top = max(self.top, chosen[-1] + BELOW_CHOSEN - room + 1)
-            self.top = min(self.top, chosen[0] - (room > 2))
-        self.top = max(0, min(self.top, len(rows) - room))
-        shown = [row.cut(width - 4) for row in rows[self.top : self.top + room]]
-        more = len(rows) - self.top - len(shown)
-        right = Line(f"{plural(more, 'row')} below" if more else "", "dim")
-        title = Line().extend(self.title)
-        return framed(shown, width, height, title, right, "focus" if self.has_focus else "frame")
-
-    def scroll_rows(self, step: int) -> None:
-        self.top += step
-        self.paint()
-
-    def go(self, end: bool) -> None:
-        self.top = FAR if end else 0
-        self.paint()
