@@ -5,14 +5,13 @@ GPU, server and trainer are played; runner, queue, lease and console are real, i
 
 from __future__ import annotations
 
-import argparse
-import tempfile
 import time
 from pathlib import Path
 
 from core.store.jobs import JobRow
 from tests.support.queueing import wait_until
 from tests.tui.played.box import Machine, played_box
+from tests.tui.played.taking import take_pictures
 
 GIB = 2**30
 
@@ -73,17 +72,11 @@ def doctor(box: Machine, out: Path) -> None:
 PICTURES = {taken.__name__: taken for taken in (idle, training, held, stale, doctor)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PICTURES))
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for name in arguments.names or PICTURES:
-        with tempfile.TemporaryDirectory(prefix="bakehouse") as folder, played_box(Path(folder)) as box:
-            PICTURES[name](box, arguments.out)
-            print(f"{name} taken", flush=True)
+def take(name: str, folder: Path, out: Path) -> None:
+    with played_box(folder) as box:
+        PICTURES[name](box, out)
+        print(f"{name} taken", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    take_pictures(__doc__, PICTURES, take)

@@ -5,9 +5,7 @@ The home is invented, down to scored answers; console and terminal are real. The
 
 from __future__ import annotations
 
-import argparse
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
@@ -25,6 +23,7 @@ from tests.support.stored_fleet import PROJECT, TEMPLATE, VERSION, StoredFleet, 
 from tests.support.stored_tasks import task_named
 from tests.tui.played.answering_fleet import answering
 from tests.tui.played.shipping import NO_OLLAMA, Bakery, picture
+from tests.tui.played.taking import in_both_sizes, take_pictures
 
 OLD: Mapping[str, float] = {
     "judge": 0.3,
@@ -132,19 +131,12 @@ PICTURES: Mapping[str, tuple[Scene, str]] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PICTURES))
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for name in arguments.names or PICTURES:
-        scene, keys = PICTURES[name]
-        with tempfile.TemporaryDirectory(prefix="bakehouse") as folder, scene(Path(folder)) as (home, ollama):
-            for size in ("120x40", "80x24"):
-                out = arguments.out / f"{name}-{size}.png"
-                print(picture(home, Path(folder) / "project", out, keys, size, wait=8.0, ollama=ollama))
+def take(name: str, folder: Path, out: Path) -> None:
+    scene, keys = PICTURES[name]
+    with scene(folder) as (home, ollama):
+        project = folder / "project"
+        in_both_sizes(name, out, lambda file, size: picture(home, project, file, keys, size, wait=8.0, ollama=ollama))
 
 
 if __name__ == "__main__":
-    main()
+    take_pictures(__doc__, PICTURES, take)

@@ -6,12 +6,10 @@ terminal are real; there is no runner, so that nothing moves.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import fcntl
 import json
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -44,6 +42,7 @@ from tests.support.stored import path_to
 from tests.support.stored_stages import home_with_stages
 from tests.support.tokenizers import CHATML, QWEN_ADDED, QWEN_SPECIAL, byte_level, qwen3_template
 from tests.tui.picture import KEYS, TYPED, save
+from tests.tui.played.taking import in_both_sizes, take_pictures
 from tests.tui.terminal import Terminal
 
 # As `bakehouse` does, on a box of this name and without a runner.
@@ -332,19 +331,11 @@ PICTURES: Mapping[str, tuple[Callable[[Path], Home], str]] = {
 }
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(PICTURES))
-    arguments = parser.parse_args()
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    for name in arguments.names or PICTURES:
-        made, keys = PICTURES[name]
-        with tempfile.TemporaryDirectory(prefix="bakehouse") as folder:
-            home = made(Path(folder))
-            for size in ("120x40", "80x24"):
-                print(picture(home, Path(folder) / "project", arguments.out / f"{name}-{size}.png", keys, size))
+def take(name: str, folder: Path, out: Path) -> None:
+    made, keys = PICTURES[name]
+    home = made(folder)
+    in_both_sizes(name, out, lambda file, size: picture(home, folder / "project", file, keys, size))
 
 
 if __name__ == "__main__":
-    main()
+    take_pictures(__doc__, PICTURES, take)
