@@ -86,9 +86,25 @@ def command(
     return Command(label, help, action, bound, shown, when, rank, short, palette, unless)
 
 
+def scrolling(down: str = "A row down", up: str = "A row up", page_rank: int = 0) -> tuple[Command, ...]:
+    """The keys of a screen whose rows scroll by rows and pages; `down` and `up` say what a step does, in the help."""
+    return (
+        command("j ↓", "down", down, "j,down", "scroll(1)", rank=0, palette=False),
+        command("k ↑", "up", up, "k,up", "scroll(-1)", rank=0, palette=False),
+        command("space", "page", "A page down", "space,pagedown,ctrl+f", "page(1)", rank=page_rank, palette=False),
+        command("page up", "page", "A page up", "pageup,ctrl+b", "page(-1)", rank=0, palette=False),
+    )
+
+
 def without_key(label: str, help: str, action: str, when: Condition = always, unless: Why = "") -> Command:
     """A command that the palette alone offers."""
     return Command(label, help, action, when=when, rank=0, unless=unless)
+
+
+ENDS = (
+    command("g", "top", "The first row", "g,home", "go(False)", rank=0, palette=False),
+    command("G", "end", "The last row", "G,end", "go(True)", rank=0, palette=False),
+)
 
 
 def hint(shown: str, label: str, help: str, when: Condition = always, rank: int = 2) -> Command:

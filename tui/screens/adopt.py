@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import ComposeResult
 from textual.message import Message
+from textual.widget import Widget
 
 from core.format import data_size, plural
 from core.text import printable
@@ -16,14 +17,11 @@ from tui.actions import AUTHOR, RequestDone
 from tui.commands import Command, bindings, command, hint
 from tui.context import Context
 from tui.lines import Line, folded
-from tui.model.snapshot import Snapshot
 from tui.queries.failures import ask_beside
-from tui.screens.command_screen import CommandScreen
 from tui.screens.confirm import Confirm
 from tui.screens.new_bakeoff import NewBakeoff
 from tui.screens.new_bakeoff.choices import Choices
-from tui.widgets.footer import Footer
-from tui.widgets.rows_view import RowsView
+from tui.screens.rows_screen import RowsScreen
 from tui.widgets.tick_list import TickList, TickRow
 
 if TYPE_CHECKING:
@@ -34,7 +32,7 @@ NO_TASK = ""
 KNOWN_ROWS, SMALL_KNOWN_ROWS = 8, 6
 
 
-class AdoptScreen(CommandScreen):
+class AdoptScreen(RowsScreen):
     heading = "Adopt"
     commands: ClassVar[tuple[Command, ...]] = (
         hint("space", "tick", "Tick the model, or not", rank=1),
@@ -75,6 +73,7 @@ class AdoptScreen(CommandScreen):
         command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),
     )
     BINDINGS: ClassVar = bindings(commands)
+    rows_id = "known"
 
     class ServingRead(Message):
         """What serves, and the tasks of the project; or why nothing is known."""
@@ -144,31 +143,28 @@ class AdoptScreen(CommandScreen):
 
     # Showing
 
-    def compose(self) -> ComposeResult:
-        yield from self.first_line()
-        yield TickList("What serves", id="found")
-        yield RowsView(id="known")
-        yield from self.last_line()
+    def above_rows(self) -> Iterable[Widget]:
+        models = TickList("What serves", id="found")
+        models.empty = "asking the servers …"
+        yield models
 
     def on_resize(self) -> None:
         self.query_one("#known").styles.height = KNOWN_ROWS if self.app.size.height >= 32 else SMALL_KNOWN_ROWS
 
-    def on_mount(self) -> None:
-        models = self.query_one(TickList)
-        models.empty = "asking the servers …"
-        models.focus()
-        self.show(self.context.snapshot)
-        if self.context.live:
-            self.action_read()
+    @property
+    def first_focus(self) -> Widget:
+        return self.query_one(TickList)
 
-    def show(self, snapshot: Snapshot) -> None:
-        super().show(snapshot)
-        self._paint()
+    def begin(self) -> None:
+        self.action_read()
+
+    @property
+    def rows_title(self) -> Line:
+        return Line("Known of it", "bold")
 
     def _paint(self) -> None:
         self.query_one(TickList).update([self._row(one) for one in self.models])
-        self.query_one(RowsView).update(Line("Known of it", "bold"), self._known)
-        self.query_one(Footer).paint()
+        super()._paint()
 
     def _row(self, one: Adoptable) -> TickRow:
         reference = one.reference
@@ -185,7 +181,7 @@ class AdoptScreen(CommandScreen):
             note += ", changed since: becomes its version"
         return TickRow(reference, words, printable(note), reference in self.ticked, self.refused.get(reference, ""))
 
-    def _known(self, width: int, height: int) -> list[Line]:
+    def _rows(self, width: int, height: int) -> list[Line]:
         rows = [Line(f"✗ {self.fault}", "bad")] if self.fault else []
         if self.found is not None:
             silent = self.found.silent.items()

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import ComposeResult
 from textual.message import Message
 
 from core.format import plural
@@ -19,12 +18,10 @@ from tui.lines import Line, folded
 from tui.model.snapshot import Snapshot
 from tui.queries.failures import ask_beside
 from tui.screens.chain import ChainScreen
-from tui.screens.command_screen import CommandScreen
 from tui.screens.promotion import PromotionScreen
+from tui.screens.rows_screen import RowsScreen
 from tui.screens.start_challenge import AskChallenge, ChallengeAsked
 from tui.widgets.challenge_rows import challenge_rows
-from tui.widgets.footer import Footer
-from tui.widgets.rows_view import RowsView
 
 if TYPE_CHECKING:
     from core.fleet.challenge import ChallengedTask
@@ -45,11 +42,11 @@ def queued_words(plan: ChallengePlan) -> str:
     return f"{plural(len(plan.tasks), 'chain')} queued: {plan.wanted.model} challenges the fleet"
 
 
-class ChallengeScreen(CommandScreen):
+class ChallengeScreen(RowsScreen):
     heading = "Challenge"
     commands: ClassVar[tuple[Command, ...]] = (
-        command("j ↓", "down", "The next task", "j,down", "move(1)", rank=0, palette=False),
-        command("k ↑", "up", "The task before", "k,up", "move(-1)", rank=0, palette=False),
+        command("j ↓", "down", "The next task", "j,down", "scroll(1)", rank=0, palette=False),
+        command("k ↑", "up", "The task before", "k,up", "scroll(-1)", rank=0, palette=False),
         command(
             "u",
             "promote",
@@ -164,18 +161,8 @@ class ChallengeScreen(CommandScreen):
 
     # Showing
 
-    def compose(self) -> ComposeResult:
-        yield from self.first_line()
-        yield RowsView(id="rows")
-        yield from self.last_line()
-
-    def on_mount(self) -> None:
-        self.query_one(RowsView).focus()
-        self.show(self.context.snapshot)
-
     def show(self, snapshot: Snapshot) -> None:
         super().show(snapshot)
-        self._paint()
         # Not with each step of a training: bake-offs are loaded for it, and servers asked.
         chains = [(one.id, [link.job.state for link in one.links]) for one in snapshot.chains]
         rows = () if snapshot.fleet is None else snapshot.fleet.rows
@@ -184,15 +171,15 @@ class ChallengeScreen(CommandScreen):
             self.seen = now
             self.action_read()
 
-    def _paint(self) -> None:
+    @property
+    def rows_title(self) -> Line:
         title = Line("Challenge", "bold")
         if self.shown is not None and self.plan is None:
             from core.wording.challenge import headline
 
             one = self.shown.challenge
             title.add(f"  {headline(one.model, self.shown.tasks)}").add(f" · {one.author}", "dim")
-        self.query_one(RowsView).update(title, self._rows)
-        self.query_one(Footer).paint()
+        return title
 
     def _rows(self, width: int, height: int) -> list[Line]:
         rows = [part for said in (self.problem, self.fault) if said for part in folded(Line(f"✗ {said}", "bad"), width)]
@@ -304,10 +291,10 @@ class ChallengeScreen(CommandScreen):
 
     # Keys
 
-    def action_move(self, step: int) -> None:
+    def action_scroll(self, step: int) -> None:
         names = [one.task for one in self.tasks]
         if self.plan is not None or not names:
-            self.query_one(RowsView).scroll_rows(step)
+            super().action_scroll(step)
             return
         at = names.index(self.selected) if self.selected in names else 0
         self.selected = names[max(0, min(len(names) - 1, at + step))]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import ComposeResult
 from textual.message import Message
 
 from core.format import duration, percent, plural
@@ -13,15 +12,13 @@ from core.text import printable
 from core.wording.doctor import section_title
 from core.wording.jobs import phase_words, reason_words
 from tui import actions
-from tui.commands import Command, bindings, command
+from tui.commands import ENDS, Command, bindings, command, scrolling
 from tui.context import Context
 from tui.lines import Line, wrapped
 from tui.model.snapshot import Snapshot
 from tui.queries.failures import ask_beside
-from tui.screens.command_screen import CommandScreen
 from tui.screens.confirm import Confirm
-from tui.widgets.footer import Footer
-from tui.widgets.rows_view import RowsView
+from tui.screens.rows_screen import RowsScreen, problem_rows
 
 if TYPE_CHECKING:
     from core.doctor.results import Diagnostic, Report
@@ -93,15 +90,11 @@ def headline(report: Report, now: float) -> Line:
     return line.add(" · without torch" if report.quick else "", "warn")
 
 
-class DoctorScreen(CommandScreen):
+class DoctorScreen(RowsScreen):
     heading = "Doctor"
     commands: ClassVar[tuple[Command, ...]] = (
-        command("j ↓", "down", "A row down", "j,down", "scroll(1)", rank=0, palette=False),
-        command("k ↑", "up", "A row up", "k,up", "scroll(-1)", rank=0, palette=False),
-        command("space", "page", "A page down", "space,pagedown,ctrl+f", "page(1)", rank=2, palette=False),
-        command("page up", "page", "A page up", "pageup,ctrl+b", "page(-1)", rank=0, palette=False),
-        command("g", "top", "The first row", "g,home", "go(False)", rank=0, palette=False),
-        command("G", "end", "The last row", "G,end", "go(True)", rank=0, palette=False),
+        *scrolling(page_rank=2),
+        *ENDS,
         command(
             "r", "examine again", "Examine the box again: up to a minute", "r", "examine", lambda s: not s.busy, rank=1
         ),
@@ -155,34 +148,22 @@ class DoctorScreen(CommandScreen):
         """The stress test that waits or runs."""
         return next((job for job in self.snapshot.jobs if job.kind == STRESS and job.state not in ENDED), None)
 
-    def compose(self) -> ComposeResult:
-        yield from self.first_line()
-        yield RowsView(id="rows")
-        yield from self.last_line()
+    def begin(self) -> None:
+        ask_beside("last-report", self._read_last, lambda line: self.Examined(None, line, stored=True), self.tell)
 
-    def on_mount(self) -> None:
-        self.query_one(RowsView).focus()
-        self.show(self.context.snapshot)
-        if self.context.live:
-            ask_beside("last-report", self._read_last, lambda line: self.Examined(None, line, stored=True), self.tell)
-
-    def show(self, snapshot: Snapshot) -> None:
-        super().show(snapshot)
-        self._paint()
-
-    def _paint(self) -> None:
+    @property
+    def rows_title(self) -> Line:
         title = Line("Doctor", "bold")
         if self.busy_since is not None:
             title.add(f"  examining, {duration(max(0.0, self.snapshot.time - self.busy_since))} …", "busy")
         if self.report is not None:
             title.add("  ").extend(headline(self.report, self.snapshot.time))
-        self.query_one(RowsView).update(title, self._rows)
-        self.query_one(Footer).paint()
+        return title
 
     def _rows(self, width: int, height: int) -> list[Line]:
         rows = stress_rows(self.snapshot, width)
         if self.problem:
-            rows += [Line(f"✗ {row}", "bad") for row in wrapped(printable(self.problem), width - 2)]
+            rows += problem_rows(self.problem, width)
         if self.report is not None:
             return [*rows, *report_rows(self.report, width)]
         if not rows and self.busy:
@@ -233,13 +214,3 @@ class DoctorScreen(CommandScreen):
         self.problem = message.problem
         self.report = message.report or self.report
         self._paint()
-
-    def action_scroll(self, step: int) -> None:
-        self.query_one(RowsView).scroll_rows(step)
-
-    def action_page(self, step: int) -> None:
-        view = self.query_one(RowsView)
-        view.scroll_rows(step * max(1, view.size.height - 3))
-
-    def action_go(self, end: bool) -> None:
-        self.query_one(RowsView).go(end)

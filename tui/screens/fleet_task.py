@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import ComposeResult
 from textual.message import Message
+from textual.widget import Widget
 
-from tui.commands import Command, bindings, command
+from tui.commands import ENDS, Command, bindings, command, scrolling
 from tui.context import Context
-from tui.lines import Line, wrapped
+from tui.lines import Line
 from tui.model.snapshot import Snapshot
 from tui.queries.failures import ask_beside
-from tui.screens.command_screen import CommandScreen
 from tui.screens.fleet_actions import FleetActions, fleet_commands
 from tui.screens.parity_question import ParityQuestion
+from tui.screens.rows_screen import RowsScreen, problem_rows
 from tui.screens.served_actions import served_commands
 from tui.widgets.canvas import Canvas
 from tui.widgets.fleet_detail import fact_rows, remark_rows, title_of
 from tui.widgets.fleet_history import history_rows, version_rows
 from tui.widgets.fleet_rows import remarks, serving_of
-from tui.widgets.footer import Footer
 from tui.widgets.pane import framed
-from tui.widgets.rows_view import RowsView
 from tui.widgets.served_rows import ServingRow, serving_rows
 
 if TYPE_CHECKING:
@@ -62,16 +61,12 @@ class FleetFacts(Canvas):
         return framed([*told, *facts], width, height, title_of(row), Line(), "frame")
 
 
-class FleetTaskScreen(FleetActions, ParityQuestion, CommandScreen):
+class FleetTaskScreen(FleetActions, ParityQuestion, RowsScreen):
     heading = "Task of the fleet"
     commands: ClassVar[tuple[Command, ...]] = (
-        command("j ↓", "down", "A row down", "j,down", "scroll(1)", rank=0, palette=False),
-        command("k ↑", "up", "A row up", "k,up", "scroll(-1)", rank=0, palette=False),
-        command("space", "page", "A page down", "space,pagedown,ctrl+f", "page(1)", rank=0, palette=False),
-        command("page up", "page", "A page up", "pageup,ctrl+b", "page(-1)", rank=0, palette=False),
+        *scrolling(),
         *fleet_commands(rank=1),
-        command("g", "top", "The first row", "g,home", "go(False)", rank=0, palette=False),
-        command("G", "end", "The last row", "G,end", "go(True)", rank=0, palette=False),
+        *ENDS,
         command(
             "o",
             "log",
@@ -114,36 +109,28 @@ class FleetTaskScreen(FleetActions, ParityQuestion, CommandScreen):
         row = self.fleet_row
         return None if row is None else serving_of(row, serving_rows(self.context.snapshot))
 
-    def compose(self) -> ComposeResult:
-        yield from self.first_line()
+    def above_rows(self) -> Iterable[Widget]:
         yield FleetFacts()
-        yield RowsView(id="rows")
-        yield from self.last_line()
 
     def on_resize(self) -> None:
         self.query_one("#facts").styles.height = FACTS if self.app.size.height >= 32 else SMALL_FACTS
-
-    def on_mount(self) -> None:
-        self.query_one(RowsView).focus()
-        self.show(self.context.snapshot)
 
     def show(self, snapshot: Snapshot) -> None:
         super().show(snapshot)
         facts = self.query_one(FleetFacts)
         facts.row, facts.serving, facts.now = self.fleet_row, self.serving, snapshot.time
         facts.paint()
-        self._paint()
         if self.context.live and snapshot.fleet is not self.seen:
             self.seen = snapshot.fleet
             self.read()
 
-    def _paint(self) -> None:
-        self.query_one(RowsView).update(Line("Versions and history", "bold"), self._rows)
-        self.query_one(Footer).paint()
+    @property
+    def rows_title(self) -> Line:
+        return Line("Versions and history", "bold")
 
     def _rows(self, width: int, height: int) -> list[Line]:
         if self.problem:
-            return [Line(f"✗ {row}", "bad") for row in wrapped(self.problem, width - 2)]
+            return problem_rows(self.problem, width)
         if self.found is None:
             return [Line("reading the history …", "dim")]
         row, now, found = self.fleet_row, self.snapshot.time, self.found
@@ -179,13 +166,3 @@ class FleetTaskScreen(FleetActions, ParityQuestion, CommandScreen):
 
         if self.served is not None:
             self.app.push_screen(ServedScreen(self.context, self.served.name))
-
-    def action_scroll(self, step: int) -> None:
-        self.query_one(RowsView).scroll_rows(step)
-
-    def action_page(self, step: int) -> None:
-        view = self.query_one(RowsView)
-        view.scroll_rows(step * max(1, view.size.height - 3))
-
-    def action_go(self, end: bool) -> None:
-        self.query_one(RowsView).go(end)

@@ -26,9 +26,9 @@ from tui.lines import Line, side_by_side, wrapped
 from tui.model.snapshot import EMPTY, Detail, Snapshot, progress_of
 from tui.panes.gpu.runs import finding_rows, summary_parts, telemetry_rows
 from tui.queries.failures import ask_beside
-from tui.screens.command_screen import CommandScreen
 from tui.screens.job_actions import JobActions, queue_commands
 from tui.screens.model_commands import about, model_commands
+from tui.screens.rows_screen import ScrollingScreen
 from tui.widgets.canvas import Canvas
 from tui.widgets.chart import loss_chart
 from tui.widgets.detail import facts, log_role
@@ -120,7 +120,7 @@ def tabs_of(kind: JobKind) -> tuple[str, ...]:
     return tuple(name for name in TABS if only.get(name, True))
 
 
-class JobScreen(JobActions, CommandScreen):
+class JobScreen(JobActions, ScrollingScreen):
     heading = "Job"
     commands: ClassVar[tuple[Command, ...]] = (
         command("j ↓", "down", "A row down", "j,down", "scroll(1)", rank=0, palette=False),
@@ -229,14 +229,14 @@ class JobScreen(JobActions, CommandScreen):
         return title
 
     @property
-    def view(self) -> FileView | RowsView:
+    def scrolled(self) -> FileView | RowsView:
         """What the present tab is shown by."""
         return self.query_one(FileView) if self.tab in self.files else self.query_one(RowsView)
 
     def _open(self) -> None:
         for widget in (self.query_one(FileView), self.query_one(RowsView)):
-            widget.display = widget is self.view
-        self.view.focus()
+            widget.display = widget is self.scrolled
+        self.scrolled.focus()
         if self.tab in self.files:
             path, spoken, follow = self.files[self.tab]
             above = self._noticed if self.tab == "Events" else lambda width: []
@@ -309,15 +309,6 @@ class JobScreen(JobActions, CommandScreen):
     def action_tab(self, name: str) -> None:
         self.tab = name
         self._open()
-
-    def action_scroll(self, step: int) -> None:
-        self.view.scroll_rows(step)
-
-    def action_page(self, step: int) -> None:
-        self.view.scroll_rows(step * max(1, self.view.size.height - 3))
-
-    def action_go(self, end: bool) -> None:
-        self.view.go(end)
 
     def action_sideways(self, step: int) -> None:
         self.query_one(FileView).sideways(step)

@@ -6,11 +6,12 @@ The evidence stands on the screen before the question. What the gate does not pa
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import ComposeResult
 from textual.message import Message
+from textual.widget import Widget
 
 from core.errors import InputError
 from core.format import data_size
@@ -26,12 +27,10 @@ from tui.lines import Line, folded, wrapped
 from tui.model.snapshot import Snapshot
 from tui.queries.failures import ask_beside
 from tui.queries.promotion_candidates import PromotionCandidate
-from tui.screens.command_screen import CommandScreen
 from tui.screens.confirm import Confirm
 from tui.screens.promotion_commands import PROMOTION_COMMANDS
-from tui.widgets.footer import Footer
+from tui.screens.rows_screen import RowsScreen, problem_rows
 from tui.widgets.gate_rows import gate_rows
-from tui.widgets.rows_view import RowsView
 from tui.widgets.text_field import TextField
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def _size(count: int | None) -> str:
     return f", {data_size(count)}" if count else ""
 
 
-class PromotionScreen(CommandScreen):
+class PromotionScreen(RowsScreen):
     heading = "Promotion"
     commands: ClassVar[tuple[Command, ...]] = PROMOTION_COMMANDS
     BINDINGS: ClassVar = bindings(commands)
@@ -113,45 +112,37 @@ class PromotionScreen(CommandScreen):
 
     # Showing
 
-    def compose(self) -> ComposeResult:
-        yield from self.first_line()
-        yield RowsView(id="rows")
-        yield TextField(id="written")
-        yield from self.last_line()
+    def below_rows(self) -> Iterable[Widget]:
+        field = TextField(id="written")
+        field.display = False
+        yield field
 
-    def on_mount(self) -> None:
-        self.query_one("#written").display = False
-        self.query_one(RowsView).focus()
-        self.show(self.context.snapshot)
-        if not self.context.live:
-            return
+    def begin(self) -> None:
         if self.reference:
             self.ask()
         else:
             ask_beside("candidates", self._candidates, lambda line: self.CandidatesRead((), line), self.tell)
 
     def show(self, snapshot: Snapshot) -> None:
-        super().show(snapshot)
         rows = () if snapshot.fleet is None else snapshot.fleet.rows
         key = (self.row.project_id, self.row.task)
         self.row = next((one for one in rows if (one.project_id, one.task) == key), self.row)
-        self._paint()
+        super().show(snapshot)
 
-    def _paint(self) -> None:
+    @property
+    def rows_title(self) -> Line:
         row = self.row
-        title = Line(f"Promote {printable(row.task or '')}", "bold").add(" · ", "frame").add(printable(row.alias.name))
-        self.query_one(RowsView).update(title, self._rows)
-        self.query_one(Footer).paint()
+        return Line(f"Promote {printable(row.task or '')}", "bold").add(" · ", "frame").add(printable(row.alias.name))
 
     def _paint_end(self) -> None:
         """What is asked and what becomes of a move stands in the last rows."""
         self._paint()
-        self.query_one(RowsView).go(True)
+        self.scrolled.go(True)
 
     def _rows(self, width: int, height: int) -> list[Line]:
         rows = self._choice(width) if self.is_choosing else self._evidence(width)
         if self.problem:
-            rows += [Line(), *(Line(f"✗ {part}", "bad") for part in wrapped(printable(self.problem), width - 2))]
+            rows += [Line(), *problem_rows(self.problem, width)]
         if self.writing:
             rows += [Line(), *folded(Line(WHY if self.writing == "reason" else WHICH, "bold"), width)]
         return [row.cut(width) for row in [*rows, *self._move(width)]]
@@ -355,7 +346,7 @@ class PromotionScreen(CommandScreen):
     def _end_writing(self) -> None:
         self.writing = ""
         self.query_one("#written").display = False
-        self.query_one(RowsView).focus()
+        self.scrolled.focus()
         self._paint()
 
     def action_leave(self) -> None:
@@ -377,12 +368,9 @@ class PromotionScreen(CommandScreen):
         choices = Choices([self.row.task or ""], [self.row.reference, candidate])
         self.app.push_screen(NewBakeoff(self.context, begun=choices))
 
-    def action_move(self, step: int) -> None:
+    def action_scroll(self, step: int) -> None:
         if self.is_choosing and self.candidates:
             self.index = max(0, min(len(self.candidates) - 1, self.index + step))
             self._paint()
         else:
-            self.query_one(RowsView).scroll_rows(step)
-
-    def action_page(self, step: int) -> None:
-        self.action_move(step * max(1, self.query_one(RowsView).size.height - 3))
+            super().action_scroll(step)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tui.commands import Command, command, hint
+from tui.commands import Command, command, hint, scrolling
 
 
 def reads_keys(screen: Any) -> bool:
@@ -13,10 +13,7 @@ def reads_keys(screen: Any) -> bool:
 
 
 PROMOTION_COMMANDS: Final[tuple[Command, ...]] = (
-    command("j ↓", "down", "The next candidate, or a row down", "j,down", "move(1)", rank=0, palette=False),
-    command("k ↑", "up", "The candidate before, or a row up", "k,up", "move(-1)", rank=0, palette=False),
-    command("space", "page", "A page down", "space,pagedown,ctrl+f", "page(1)", rank=0, palette=False),
-    command("page up", "page", "A page up", "pageup,ctrl+b", "page(-1)", rank=0, palette=False),
+    *scrolling("The next candidate, or a row down", "The candidate before, or a row up"),
     command(
         "⏎",
         "look at it",

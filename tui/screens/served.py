@@ -13,8 +13,8 @@ from tui.context import Context
 from tui.lines import Line, wrapped
 from tui.model.served_files import ServedNow
 from tui.model.snapshot import Snapshot
-from tui.screens.command_screen import CommandScreen
 from tui.screens.parity_question import ParityQuestion
+from tui.screens.rows_screen import ScrollingScreen
 from tui.screens.served_actions import ServedActions, served_commands
 from tui.widgets.canvas import Canvas
 from tui.widgets.file_view import FileView
@@ -63,7 +63,7 @@ class ServedSummary(Canvas):
         return framed(rows, width, height, Line(served.name, "bold"), Line("served model", "dim"), "frame")
 
 
-class ServedScreen(ParityQuestion, ServedActions, CommandScreen):
+class ServedScreen(ParityQuestion, ServedActions, ScrollingScreen):
     heading = "Served model"
     commands: ClassVar[tuple[Command, ...]] = (
         command("j ↓", "down", "A row down", "j,down", "scroll(1)", rank=0, palette=False),
@@ -114,15 +114,9 @@ class ServedScreen(ParityQuestion, ServedActions, CommandScreen):
         self.query_one(FileView).paint()
         self.query_one(Footer).paint()
 
-    def action_scroll(self, step: int) -> None:
-        self.query_one(FileView).scroll_rows(step)
-
-    def action_page(self, step: int) -> None:
-        view = self.query_one(FileView)
-        view.scroll_rows(step * max(1, view.size.height - 3))
-
-    def action_go(self, end: bool) -> None:
-        self.query_one(FileView).go(end)
+    @property
+    def scrolled(self) -> FileView:
+        return self.query_one(FileView)
 
     def action_sideways(self, step: int) -> None:
         self.query_one(FileView).sideways(step)

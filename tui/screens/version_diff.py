@@ -5,18 +5,14 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import ComposeResult
 from textual.message import Message
 
 from core.text import printable
-from tui.commands import Command, bindings, command
+from tui.commands import Command, bindings, command, scrolling
 from tui.context import Context
-from tui.lines import Line, folded, wrapped
-from tui.model.snapshot import Snapshot
+from tui.lines import Line, folded
 from tui.queries.failures import ask_beside
-from tui.screens.command_screen import CommandScreen
-from tui.widgets.footer import Footer
-from tui.widgets.rows_view import RowsView
+from tui.screens.rows_screen import RowsScreen, problem_rows
 
 if TYPE_CHECKING:
     from core.fleet.rows import FleetRow
@@ -25,13 +21,10 @@ if TYPE_CHECKING:
 LABEL = 12
 
 
-class VersionDiffScreen(CommandScreen):
+class VersionDiffScreen(RowsScreen):
     heading = "Two versions"
     commands: ClassVar[tuple[Command, ...]] = (
-        command("j ↓", "down", "A row down", "j,down", "scroll(1)", rank=0, palette=False),
-        command("k ↑", "up", "A row up", "k,up", "scroll(-1)", rank=0, palette=False),
-        command("space", "page", "A page down", "space,pagedown,ctrl+f", "page(1)", rank=0, palette=False),
-        command("page up", "page", "A page up", "pageup,ctrl+b", "page(-1)", rank=0, palette=False),
+        *scrolling(),
         command(
             "h l",
             "older, newer",
@@ -69,29 +62,16 @@ class VersionDiffScreen(CommandScreen):
         self.found: VersionDiff | None = None
         self.problem = ""
 
-    def compose(self) -> ComposeResult:
-        yield from self.first_line()
-        yield RowsView(id="rows")
-        yield from self.last_line()
-
-    def on_mount(self) -> None:
-        self.query_one(RowsView).focus()
-        self.show(self.context.snapshot)
+    def begin(self) -> None:
         self._ask()
 
-    def show(self, snapshot: Snapshot) -> None:
-        super().show(snapshot)
-        self._paint()
-
-    def _paint(self) -> None:
-        self.query_one(RowsView).update(
-            Line("Versions of ", "bold").add(printable(self.row.alias.name), "bold"), self._rows
-        )
-        self.query_one(Footer).paint()
+    @property
+    def rows_title(self) -> Line:
+        return Line("Versions of ", "bold").add(printable(self.row.alias.name), "bold")
 
     def _rows(self, width: int, height: int) -> list[Line]:
         if self.problem:
-            return [Line(f"✗ {row}", "bad") for row in wrapped(printable(self.problem), width - 2)]
+            return problem_rows(self.problem, width)
         if self.found is None:
             return [Line("reading both, asking the server of the alias …", "dim")]
         from core.wording.fleet_diff import diff_rows, diff_title
@@ -144,10 +124,3 @@ class VersionDiffScreen(CommandScreen):
         self.found, self.problem = None, ""
         self._paint()
         self._ask()
-
-    def action_scroll(self, step: int) -> None:
-        self.query_one(RowsView).scroll_rows(step)
-
-    def action_page(self, step: int) -> None:
-        view = self.query_one(RowsView)
-        view.scroll_rows(step * max(1, view.size.height - 3))

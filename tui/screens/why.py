@@ -6,21 +6,17 @@ import contextlib
 import shlex
 from typing import TYPE_CHECKING, ClassVar
 
-from textual.app import ComposeResult
 from textual.message import Message
 
 from core.text import printable
 from tui import actions
-from tui.commands import Command, bindings, command
+from tui.commands import ENDS, Command, bindings, command, scrolling
 from tui.context import Context
-from tui.lines import Line, wrapped
-from tui.model.snapshot import Snapshot
+from tui.lines import Line
 from tui.queries.failures import ask_beside
-from tui.screens.command_screen import CommandScreen
 from tui.screens.confirm import Confirm
+from tui.screens.rows_screen import RowsScreen, problem_rows
 from tui.widgets.diagnosis_rows import diagnosis_lines
-from tui.widgets.footer import Footer
-from tui.widgets.rows_view import RowsView
 
 if TYPE_CHECKING:
     from core.diagnosis.diagnosis import Diagnosis
@@ -30,15 +26,11 @@ QUEUEING = frozenset({"bakeoff", "deploy", "export", "parity", "stages", "train"
 """Commands that queue a job and end."""
 
 
-class WhyScreen(CommandScreen):
+class WhyScreen(RowsScreen):
     heading = "Why"
     commands: ClassVar[tuple[Command, ...]] = (
-        command("j ↓", "down", "A row down", "j,down", "scroll(1)", rank=0, palette=False),
-        command("k ↑", "up", "A row up", "k,up", "scroll(-1)", rank=0, palette=False),
-        command("space", "page", "A page down", "space,pagedown,ctrl+f", "page(1)", rank=2, palette=False),
-        command("page up", "page", "A page up", "pageup,ctrl+b", "page(-1)", rank=0, palette=False),
-        command("g", "top", "The first row", "g,home", "go(False)", rank=0, palette=False),
-        command("G", "end", "The last row", "G,end", "go(True)", rank=0, palette=False),
+        *scrolling(page_rank=2),
+        *ENDS,
         command("r", "read again", "Read the records again", "r", "read", lambda screen: not screen.busy, rank=1),
         command(
             "t",
@@ -70,30 +62,17 @@ class WhyScreen(CommandScreen):
         self.problem = ""
         self.busy = False
 
-    def compose(self) -> ComposeResult:
-        yield from self.first_line()
-        yield RowsView(id="rows")
-        yield from self.last_line()
+    def begin(self) -> None:
+        self.action_read()
 
-    def on_mount(self) -> None:
-        self.query_one(RowsView).focus()
-        self.show(self.context.snapshot)
-        if self.context.live:
-            self.action_read()
-
-    def show(self, snapshot: Snapshot) -> None:
-        super().show(snapshot)
-        self._paint()
-
-    def _paint(self) -> None:
+    @property
+    def rows_title(self) -> Line:
         job = self.context.snapshot.job(self.job_id)
-        title = Line(f"Why {self.job_id}", "bold").add("" if job is None else f"  {printable(job.title)}")
-        self.query_one(RowsView).update(title, self._rows)
-        self.query_one(Footer).paint()
+        return Line(f"Why {self.job_id}", "bold").add("" if job is None else f"  {printable(job.title)}")
 
     def _rows(self, width: int, height: int) -> list[Line]:
         if self.problem:
-            return [Line(f"✗ {row}", "bad") for row in wrapped(printable(self.problem), width - 2)]
+            return problem_rows(self.problem, width)
         if self.found is None:
             return [Line("reading the records of the lineage …", "dim")]
         return diagnosis_lines(self.found, width)
@@ -136,13 +115,3 @@ class WhyScreen(CommandScreen):
         command = shlex.join(["bakehouse", *words])
         told = f"{command}. It takes its place in the queue; once it is done, r reads the records again."
         self.app.push_screen(Confirm("Queue the cheapest test?", told, "Queue it"), answered)
-
-    def action_scroll(self, step: int) -> None:
-        self.query_one(RowsView).scroll_rows(step)
-
-    def action_page(self, step: int) -> None:
-        view = self.query_one(RowsView)
-        view.scroll_rows(step * max(1, view.size.height - 3))
-
-    def action_go(self, end: bool) -> None:
-        self.query_one(RowsView).go(end)
