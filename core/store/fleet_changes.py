@@ -259,6 +259,24 @@ def notes(connection: sqlite3.Connection, alias_id: int | None = None, *, limit:
     ]
 
 
+HistoryMark: TypeAlias = tuple[int | None, int | None, str | None]
+"""(newest change, newest note, phase of the open change; None where there is none)"""
+
+
+def history_mark(connection: sqlite3.Connection, alias_id: int) -> HistoryMark:
+    """While it is the same, so are the moves and the notes of the alias: an ended change and a note stay as they are."""
+    found = connection.execute(
+        """
+        SELECT
+          (SELECT max(id) FROM fleet_changes WHERE alias_id = ?1),
+          (SELECT max(id) FROM fleet_notes WHERE alias_id = ?1),
+          (SELECT phase FROM fleet_changes WHERE alias_id = ?1 AND state = 'open')
+        """,
+        [alias_id],
+    ).fetchone()
+    return found[0], found[1], found[2]
+
+
 def _change(row: sqlite3.Row) -> FleetChange:
     told: dict[str, Any] = dict(row)
     code, values = told.pop("reason_code"), told.pop("reason_values")

@@ -34,10 +34,12 @@ from core.store.fleet_changes import (
     add_note,
     changes,
     finish_change,
+    history_mark,
     notes,
     open_change,
     open_change_of,
     set_kept_names,
+    set_phase,
 )
 from tests.support.stored import add_job, database_before, fresh
 
@@ -120,6 +122,31 @@ def test_what_was_observed_stays_beside_an_error_and_notes_are_newest_first(tmp_
         ("stale", None),
         ("alias_changed", "t"),
     ]
+
+
+def test_a_mark_tells_each_write_to_the_history_of_an_alias_and_nothing_else(tmp_path: Path) -> None:
+    _, connection = fresh(tmp_path)
+    with transaction(connection):
+        judge, other = alias(connection), alias(connection, "tagger")
+        marks = [history_mark(connection, judge.id)]
+        change = open_change(
+            connection, alias_id=judge.id, kind="promote", author="a", target=JUDGE, from_version=None, phase=""
+        )
+        marks.append(history_mark(connection, judge.id))
+        set_phase(connection, change.id, "keeping")
+        marks.append(history_mark(connection, judge.id))
+        set_kept_names(connection, change.id, JUDGE, {"former": "vault-judge:bakehouse-1"}, "placing")
+        marks.append(history_mark(connection, judge.id))
+        finish_change(connection, change.id, "done")
+        marks.append(history_mark(connection, judge.id))
+        add_note(connection, judge.id, Reason("alias_changed"))
+        marks.append(history_mark(connection, judge.id))
+    assert len(set(marks)) == len(marks)
+    with transaction(connection):
+        set_observed(connection, judge.id, at=7.0, digest="d9", server_version="0.24.0", error=None)
+        add_note(connection, other.id, Reason("alias_changed"))
+        open_change(connection, alias_id=other.id, kind="promote", author="a", target=JUDGE, from_version=None)
+    assert history_mark(connection, judge.id) == marks[-1]
 
 
 def test_a_database_of_version_7_keeps_its_jobs_and_gets_a_fleet(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from core.fleet.history import HistoryEntry
     from core.fleet.rows import FleetRow
     from core.store.fleet import AliasVersion
+    from core.store.fleet_changes import HistoryMark
 
 FACTS, SMALL_FACTS = 13, 9
 
@@ -40,6 +41,8 @@ class AliasHistory:
 
     versions: tuple[AliasVersion, ...] = ()
     entries: tuple[HistoryEntry, ...] = ()
+    mark: HistoryMark | None = None
+    """By which is seen whether it has to be read again."""
 
 
 class FleetFacts(Canvas):
@@ -147,15 +150,21 @@ class FleetTaskScreen(FleetActions, ParityQuestion, RowsScreen):
         ask_beside("fleet history", self._read, lambda line: self.HistoryRead(None, line), self.tell)
 
     def _read(self) -> HistoryRead:
+        """The fleet is another one with each look of the runner at the servers, a history seldom: it can be long."""
         from core.fleet.history import fleet_history
         from core.fleet.names import reference_of
         from core.store.database import open_database
         from core.store.fleet import get_alias, versions
+        from core.store.fleet_changes import history_mark
 
+        known = self.found
         with contextlib.closing(open_database(self.context.home)) as connection:
             alias = get_alias(connection, self.key[0])
+            mark = history_mark(connection, alias.id)  # first: what is written meanwhile is read once more
+            if known is not None and known.mark == mark:
+                return self.HistoryRead(known)
             entries = fleet_history(connection, reference_of(alias))
-            return self.HistoryRead(AliasHistory(tuple(reversed(versions(connection, alias.id))), tuple(entries)))
+            return self.HistoryRead(AliasHistory(tuple(reversed(versions(connection, alias.id))), tuple(entries), mark))
 
     def on_fleet_task_screen_history_read(self, message: HistoryRead) -> None:
         self.found, self.problem = message.found or self.found, message.problem
