@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from core.bakeoff.measured import read_measured
-from core.config.project import Project, load_project
+from core.config.project import Project
 from core.data.render import encode_prompt
 from core.home import Home
 from core.own_paths import read_result
@@ -22,37 +22,21 @@ from core.submission.enqueue import ChainWriter, store_chain
 from core.submission.wanted_bakeoff import WantedBakeoff
 from tests.support.gguf_bytes import KEYS, file, header
 from tests.support.ollama_standin import VERSIONS, OllamaStandin
+from tests.support.projects import hello_project
 from tests.support.queueing import AUTHOR, Queue
 from tests.support.tokenizers import CHATML, byte_level, write_model
 
 NAME = "hello:prod"
-TASK = """\
-system: Answer in one short sentence.
-golden: golden/hello.yaml
-repeats: 2
-sampling: {temperature: 0, max_new_tokens: 16, context_length: 1024}
-format:
-- {check: contains_any, values: [hello]}
-"""
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    root = tmp_path / "project"
-    for name, text in {
-        "bakehouse.yaml": f"id: kiln\njobs: {{python: {sys.executable}}}\n",
-        "configs/models.yaml": f"tiny: {{path: {tmp_path / 'model'}}}\n",
-        "configs/tasks/hello.yaml": TASK,
-        "golden/hello.yaml": "- {id: a, input: Say hello.}\n- {id: b, input: Name a flour.}\n",
-    }.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
     (tmp_path / "model").mkdir()
     write_model(tmp_path / "model", byte_level())
     (tmp_path / "tiny-Q8_0.gguf").write_bytes(
         file(header({**KEYS, "tokenizer.chat_template": CHATML})) + os.urandom(16)
     )
-    return load_project(root)
+    return hello_project(tmp_path / "project", "tiny", tmp_path / "model", repeats=2, max_new_tokens=16, context=1024)
 
 
 @pytest.fixture

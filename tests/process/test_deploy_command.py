@@ -19,6 +19,7 @@ from tests.process.test_server_keys import CLI
 from tests.support.forked import CHECKOUT
 from tests.support.gguf_bytes import KEYS, file, header
 from tests.support.ollama_standin import Asked, OllamaStandin
+from tests.support.projects import write_files
 from tests.support.queueing import Queue, kill
 from tests.support.tokenizers import CHATML, byte_level, write_model
 from tests.support.waiting import wait_until
@@ -45,9 +46,7 @@ def ollama(monkeypatch: pytest.MonkeyPatch) -> Iterator[OllamaStandin]:
 @pytest.fixture
 def kitchen(machine: Path) -> Path:
     root = machine / "kitchen"
-    for name, text in FILES.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
+    write_files(root, FILES)
     write_model(root / "tiny", byte_level())
     (root / "bread.gguf").write_bytes(file(header({**KEYS, "tokenizer.chat_template": CHATML})))
     return root

@@ -30,6 +30,7 @@ from core.store.fleet import (
 )
 from core.store.fleet_changes import notes
 from tests.support.ollama_standin import OllamaStandin
+from tests.support.projects import write_files
 from tests.support.queueing import Queue, kill
 from tests.support.served_alias import ALIAS, CANDIDATE, Counter, counter, serving
 from tests.support.waiting import wait_until
@@ -56,13 +57,7 @@ def always(text: str) -> Answers:
 
 def write_project(root: Path) -> None:
     golden = "".join(f"- {{id: g{number}, input: Text {number}.}}\n" for number in range(INPUTS))
-    for name, text in {
-        "bakehouse.yaml": "id: vault\n",
-        "configs/tasks/judge.yaml": TASK,
-        "golden/judge.yaml": golden,
-    }.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
+    write_files(root, {"bakehouse.yaml": "id: vault\n", "configs/tasks/judge.yaml": TASK, "golden/judge.yaml": golden})
 
 
 def checked(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:

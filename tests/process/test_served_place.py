@@ -15,11 +15,11 @@ from core.jobfile.gpu_use import GpuUse
 from core.process.ports import free_port
 from core.served.away import call_back, send_away
 from core.served.control import stop
-from core.served.record import read_record
+from core.served.record import ServedModelRecord, read_record
 from core.served.revival import take_back
 from core.served.state import is_running, read_state
 from core.store.fleet import get_version
-from core.store.fleet_changes import ChangeState
+from core.store.fleet_changes import ChangeState, FleetChange
 from tests.support.served_alias import ALIAS, CANDIDATE, FORMER, Counter, counter, serving, target_of
 from tests.support.served_models import kill, reached
 from tests.support.stored import job_in
@@ -29,6 +29,13 @@ __all__ = ["counter", "serving"]
 
 OWN = "judge-four-9"
 """The candidate's own served model."""
+
+
+def promotion(serving: Counter, *words: str) -> tuple[ServedModelRecord, FleetChange]:
+    """A candidate serves, and is asked to become the alias; its server does what `words` say from its next start on."""
+    candidate = serving.serve(OWN, CANDIDATE)
+    serving.model(CANDIDATE, *words)
+    return candidate, serving.asked("promote", target_of(serving.home, candidate))
 
 
 def revived(counter: Counter) -> list[str]:
@@ -44,8 +51,7 @@ def revived(counter: Counter) -> list[str]:
 def test_a_candidate_comes_to_serve_under_the_alias_and_the_former_version_comes_back_from_its_record(
     serving: Counter,
 ) -> None:
-    candidate = serving.serve(OWN, CANDIDATE)
-    change = serving.asked("promote", target_of(serving.home, candidate))
+    candidate, change = promotion(serving)
     assert serving.carried(change) in ([], ["loading"])
     serving.is_settled(CANDIDATE)
     record = read_record(serving.home, ALIAS)
@@ -72,9 +78,7 @@ def test_a_candidate_comes_to_serve_under_the_alias_and_the_former_version_comes
 def test_one_that_does_not_come_or_does_not_answer_leaves_what_was_before(
     serving: Counter, words: tuple[str, ...], code: str
 ) -> None:
-    candidate = serving.serve(OWN, CANDIDATE)
-    serving.model(CANDIDATE, *words)
-    change = serving.asked("promote", target_of(serving.home, candidate))
+    _, change = promotion(serving, *words)
     with pytest.raises(BakehouseError) as refused:
         serving.carried(change)
     assert refused.value.code == code
@@ -98,8 +102,7 @@ def test_what_is_gone_or_another_file_by_now_is_refused_before_anything_is_touch
 
 
 def test_it_waits_while_served_models_are_away_and_goes_on_when_they_come_back(serving: Counter) -> None:
-    candidate = serving.serve(OWN, CANDIDATE)
-    change = serving.asked("promote", target_of(serving.home, candidate))
+    _, change = promotion(serving)
     home, record = serving.home, read_record(serving.home, ALIAS)
     for name in (ALIAS, OWN):
         send_away(home, name, 7)
@@ -153,8 +156,7 @@ def killed_before(counter: Counter, what: str, change: int) -> None:
 
 @pytest.mark.parametrize("point", POINTS)
 def test_the_next_runner_goes_on_where_the_former_was_killed(serving: Counter, point: str) -> None:
-    candidate = serving.serve(OWN, CANDIDATE)
-    change = serving.asked("promote", target_of(serving.home, candidate))
+    candidate, change = promotion(serving)
     killed_before(serving, point, change.id)
     placed = serving.place.look(serving.alias())
     assert placed is not None and placed.digest != candidate.weights, "nothing is proved yet"
@@ -166,8 +168,7 @@ def test_the_next_runner_goes_on_where_the_former_was_killed(serving: Counter, p
 
 @pytest.mark.parametrize("point", ["write_record", "_smoke"])
 def test_a_change_that_ended_without_being_done_leaves_nothing_on_its_way(serving: Counter, point: str) -> None:
-    candidate = serving.serve(OWN, CANDIDATE)
-    change = serving.asked("promote", target_of(serving.home, candidate))
+    _, change = promotion(serving)
     killed_before(serving, point, change.id)
     serving.ended(change, "taken_back")
     assert revived(serving) == [ALIAS] and revived(serving) == []
@@ -194,9 +195,7 @@ def test_an_alias_that_was_not_there_is_made_at_a_port_of_its_own_or_not_at_all(
 def test_a_server_a_shim_or_a_machine_that_ends_on_the_way_costs_time_alone(
     serving: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    candidate = serving.serve(OWN, CANDIDATE)
-    change = serving.asked("promote", target_of(serving.home, candidate))
-    serving.model(CANDIDATE, "hold")
+    _, change = promotion(serving, "hold")
     with pytest.raises(NotNowError):
         serving.place.place(serving.alias(), change.target)
     for whose in ("server", "shim", "machine"):
@@ -243,8 +242,7 @@ def test_an_alias_whose_port_was_taken_meanwhile_keeps_it(serving: Counter) -> N
     stop(serving.home, ALIAS)
     port = free_port()
     assert port != serving.port
-    candidate = serving.serve(OWN, CANDIDATE)
-    change = serving.asked("promote", target_of(serving.home, candidate))
+    _, change = promotion(serving)
     serving.carried(change)
     assert read_record(serving.home, ALIAS).port == serving.port
 
@@ -267,8 +265,7 @@ def test_it_waits_for_a_job_that_asks_a_server_of_this_machine(
 def test_a_disk_that_fills_up_on_the_way_leaves_what_was_before(
     serving: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    candidate = serving.serve(OWN, CANDIDATE)
-    change = serving.asked("promote", target_of(serving.home, candidate))
+    _, change = promotion(serving)
 
     def is_full(*words: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -280,9 +277,7 @@ def test_a_disk_that_fills_up_on_the_way_leaves_what_was_before(
 
 
 def test_one_that_loads_for_ever_is_taken_back(serving: Counter, monkeypatch: pytest.MonkeyPatch) -> None:
-    candidate = serving.serve(OWN, CANDIDATE)
-    change = serving.asked("promote", target_of(serving.home, candidate))
-    serving.model(CANDIDATE, "hold")
+    _, change = promotion(serving, "hold")
     monkeypatch.setattr("core.aliases.served_place.LOAD_SECONDS", 0.1)
     with pytest.raises(BakehouseError, match="has not loaded"):
         serving.carried(change)
@@ -307,9 +302,7 @@ def test_a_later_change_goes_on_from_what_a_former_could_not_take_back(serving: 
 def test_what_could_not_be_put_back_at_once_is_put_back_later_without_another_try(
     serving: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    candidate = serving.serve(OWN, CANDIDATE)
-    change = serving.asked("promote", target_of(serving.home, candidate))
-    serving.model(CANDIDATE, "mute")
+    _, change = promotion(serving, "mute")
 
     def refuses(*words: object) -> None:
         raise BakehouseError("systemd does not answer", code="launch_failed")

@@ -39,10 +39,11 @@ from core.store.jobs import State
 from core.store.results import import_answers
 from tests.support.check_scores import insert_check_scores
 from tests.support.invented_answers import answer
-from tests.support.job_files import job_file
+from tests.support.job_files import put_job
 from tests.support.model_folders import config_of, write_folder
 from tests.support.needs import need
-from tests.support.stored import add_job, fresh, path_to, step
+from tests.support.projects import write_files
+from tests.support.stored import add_job, fresh, step_to
 
 TASKS = ("judge", "planner", "tidy")
 OLD, NEW = "old-4b", "new-2b"
@@ -65,26 +66,12 @@ class Challenged:
 
     def job(self, spec: Spec, state: State = "done") -> int:
         """A job of the home with its job file."""
-        columns = spec.columns
-        job_id = add_job(
-            self.connection,
-            kind=spec.kind,
-            title=spec.title,
-            project_id=self.project.id,
-            task=columns.task,
-            model=columns.model,
-            source=columns.source,
-            settings=spec.settings,
-        )
-        run = self.home.run_dir(job_id)
-        run.path.mkdir(parents=True)
-        job_file(self.home, spec, job_id, project_id=self.project.id, project_root=str(self.project.root)).save(run)
+        job_id, _ = put_job(self.home, self.connection, self.project, spec)
         self.end(job_id, state)
         return job_id
 
     def end(self, job_id: int, state: State) -> None:
-        for name in path_to(self.connection, state):
-            step(self.connection, job_id, name)
+        step_to(self.connection, job_id, state)
 
     def training(self, task: str, **recipe: Any) -> TrainSpec:
         data = InputFile(path="/x", sha256="0" * 64, source="/x")
@@ -212,10 +199,7 @@ def challenged_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Challenged
         files[f"golden/{task}.yaml"] = json.dumps([{"id": f"g{n}", "input": f"golden {task} {n}"} for n in range(6)])
         lines = [{"prompt": f"{task} note {n}", "completion": "PASS"} for n in range(8)]
         files[f"data/{task}.jsonl"] = "\n".join(map(json.dumps, lines))
-    for name, text in files.items():
-        (folder / "project" / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / "project" / name).write_text(text)
-    project = load_project(folder / "project")
+    project = load_project(write_files(folder / "project", files))
     home, connection = fresh(folder)
     url = known_servers(project.settings)["ollama"].url
     places = {"judge": ("ollama", url), "planner": ("ollama", url), "tidy": ("llama-server", "")}

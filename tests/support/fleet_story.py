@@ -27,10 +27,11 @@ from core.store.results import import_result
 from tests.process.test_server_keys import CLI
 from tests.support.forked import CHECKOUT
 from tests.support.gguf_bytes import KEYS, file, header
-from tests.support.job_files import job_file
+from tests.support.job_files import put_job
 from tests.support.ollama_standin import OllamaStandin
+from tests.support.projects import write_files
 from tests.support.queueing import Queue
-from tests.support.stored import add_job, path_to, step
+from tests.support.stored import step_to
 from tests.support.tokenizers import CHATML, byte_level, write_model
 
 TASKS = {"judge": 20, "planner": 20, "seeder": 12}
@@ -142,23 +143,9 @@ class Story:
         self.file = self._job(spec, {"artefacts": [artefact], "summary": summary})
 
     def _job(self, spec: Spec, result: dict[str, Any] | None = None) -> int:
-        columns, project, home = spec.columns, self.project, self.queue.home
         with self.queue.database() as connection:
-            job_id = add_job(
-                connection,
-                kind=spec.kind,
-                title=spec.title,
-                project_id=project.id,
-                task=columns.task,
-                model=columns.model,
-                source=columns.source,
-                settings=spec.settings,
-            )
-            run = home.run_dir(job_id)
-            run.path.mkdir(parents=True)
-            job_file(home, spec, job_id, project_id=project.id, project_root=str(self.root)).save(run)
-            for name in path_to(connection, "done"):
-                step(connection, job_id, name)
+            job_id, run = put_job(self.queue.home, connection, self.project, spec)
+            step_to(connection, job_id, "done")
             write_json(run.result, {"schema": 1, "kind": spec.kind, "message": "", "artefacts": [], **(result or {})})
             with transaction(connection):
                 import_result(connection, job_id, run)
@@ -184,9 +171,7 @@ def story(
         files[f"configs/tasks/{name}.yaml"] = TASK.format(name=name)
         files[f"golden/{name}.yaml"] = "".join(f"- {{id: g{n}, input: Question {n}.}}\n" for n in range(inputs))
         files[f"data/{name}.jsonl"] = json.dumps({"prompt": f"A note to the {name}.", "completion": RIGHT}) + "\n"
-    for name, text in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
+    write_files(root, files)
     write_model(folder / "tiny", tokenizer)
     monkeypatch.setenv("BAKEHOUSE_HOME", str(queue.home.root))
     monkeypatch.setenv("OLLAMA_HOST", server.url)

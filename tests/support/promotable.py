@@ -39,9 +39,10 @@ from core.store.results import import_answers, import_measured, import_result
 from core.wording.promotion import basis_words, condition_head, condition_words
 from tests.support.check_scores import insert_check_scores
 from tests.support.invented_answers import answer
-from tests.support.job_files import job_file
+from tests.support.job_files import put_job
 from tests.support.model_folders import config_of, write_folder
-from tests.support.stored import add_job, fresh, path_to, step
+from tests.support.projects import write_files
+from tests.support.stored import fresh, step_to
 
 LINES = ("ONE", "TWO", "THREE", "FOUR", "FIVE")
 VERSION, TEMPLATE = "0.24.0", "7e" * 32
@@ -83,9 +84,7 @@ class Promotable:
         return load_project(self.folder / "project")
 
     def write(self, name: str, text: str) -> None:
-        path = self.folder / "project" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+        write_files(self.folder / "project", {name: text})
 
     def golden(self, n: int, task: str = "judge", confirm: Sequence[int] = (), **more: str) -> None:
         listed = [
@@ -113,22 +112,8 @@ class Promotable:
         self.golden(n, name, confirm)
 
     def job(self, spec: Spec, state: State = "done", summary: Mapping[str, Any] | None = None) -> int:
-        columns, project = spec.columns, self.project
-        job_id = add_job(
-            self.connection,
-            kind=spec.kind,
-            title=spec.title,
-            project_id=project.id,
-            task=columns.task,
-            model=columns.model,
-            source=columns.source,
-            settings=spec.settings,
-        )
-        run = self.home.run_dir(job_id)
-        run.path.mkdir(parents=True)
-        job_file(self.home, spec, job_id, project_id=project.id, project_root=str(project.root)).save(run)
-        for name in path_to(self.connection, state):
-            step(self.connection, job_id, name)
+        job_id, run = put_job(self.home, self.connection, self.project, spec)
+        step_to(self.connection, job_id, state)
         if summary is not None:
             write_json(run.result, {"message": "", "artefacts": [], "summary": dict(summary)})
             with transaction(self.connection):

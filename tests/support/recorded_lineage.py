@@ -32,8 +32,8 @@ from core.store.results import import_answers
 from tests.support.check_scores import insert_check_scores
 from tests.support.gguf_bytes import file, header
 from tests.support.invented_answers import answer
-from tests.support.job_files import job_file
-from tests.support.stored import add_job, fresh, path_to, step
+from tests.support.job_files import add_job_of, job_file
+from tests.support.stored import fresh, step_to
 from tests.support.stored_tasks import INPUTS, golden, task_named, written
 from tests.support.tokenizers import CHATML
 
@@ -257,17 +257,7 @@ class Records:
         finished: bool = True,
         path: str = "/nowhere",
     ) -> int:
-        columns = spec.columns
-        job_id = add_job(
-            self.connection,
-            kind=spec.kind,
-            title=spec.title,
-            task=columns.task,
-            model=columns.model,
-            source=columns.source,
-            settings=spec.settings,
-            needs=spec.needs,
-        )
+        job_id = add_job_of(self.connection, spec, needs=spec.needs)
         run = self.home.run_dir(job_id)
         run.attempt(1).path.mkdir(parents=True)
         job_file(self.home, spec, job_id, **self.of_project).save(run)
@@ -279,8 +269,7 @@ class Records:
         return job_id
 
     def end(self, job_id: int, state: State) -> None:
-        for one in path_to(self.connection, state):
-            step(self.connection, job_id, one)
+        step_to(self.connection, job_id, state)
 
 
 def nowhere() -> InputFile:

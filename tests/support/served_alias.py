@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from core.aliases.served_place import ServedPlace
 from core.files import sha256_file
 from core.home import Home
 from core.process.ports import free_port
-from core.runner.client import ensure_runner, stop_runner
+from core.runner.client import ensure_runner
 from core.served.control import start
 from core.served.record import ServedModelRecord, read_record, to_json, write_record
 from core.served.state import read_state
@@ -34,10 +33,9 @@ from core.store.fleet import (
     set_current,
 )
 from core.store.fleet_changes import ChangeKind, FleetChange, finish_change, open_change
-from tests.support.forked import CHECKOUT
-from tests.support.served_models import all_ended, reached
+from tests.support.served_home import served_home
+from tests.support.served_models import reached
 from tests.support.standin_llama_server import command_of
-from tests.support.systemd_standin import install
 from tests.support.waiting import wait_until
 
 ALIAS, FORMER, CANDIDATE = "vault-judge", "seven", "four"
@@ -161,19 +159,11 @@ def target_of(home: Home, record: ServedModelRecord) -> Target:
 
 @pytest.fixture
 def counter(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter]:
-    monkeypatch.setenv("BAKEHOUSE_SERVED_PAUSE", "0.01")
-    monkeypatch.setenv("BAKEHOUSE_RUNNER_MISSING_SECONDS", "3600")
-    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
-    install(machine / "systemd", CHECKOUT, linger="no", kills="no").has_no_bus()
-    monkeypatch.setenv("PATH", f"{machine / 'systemd' / 'bin'}:{os.environ['PATH']}")
-    home = Home(machine / "home").create()
-    home.runner_stopped.touch()  # until a test is about a runner
-    made = Counter(home, machine, free_port())
-    with all_ended(home):
+    with served_home(machine, monkeypatch) as home:
+        made = Counter(home, machine, free_port())
         with made.connection as connection, transaction(connection):
             insert_alias(connection, server=LLAMA_SERVER, url="", name=ALIAS, name_key=ALIAS)
         yield made
-    stop_runner(home)
 
 
 @pytest.fixture

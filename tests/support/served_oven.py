@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +10,12 @@ import pytest
 
 from core.home import Home, ServedDir
 from core.process.ports import free_port, listens
-from core.runner.client import stop_runner
 from core.served.llama_server import is_healthy
 from core.served.record import ServedModelRecord, write_record
 from core.served.state import ServedState
-from tests.support.forked import CHECKOUT
-from tests.support.served_models import all_ended, reached
+from tests.support.served_home import served_home
+from tests.support.served_models import reached
 from tests.support.standin_llama_server import command_of
-from tests.support.systemd_standin import install
 
 NAME = "t-m-1"
 
@@ -59,20 +56,11 @@ class Oven:
 
 @pytest.fixture
 def oven(machine: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Oven]:
-    monkeypatch.setenv("BAKEHOUSE_SERVED_PAUSE", "0.01")
-    # That no runner lives concerns a shim in tests of that alone (`misses_a_runner`).
-    monkeypatch.setenv("BAKEHOUSE_RUNNER_MISSING_SECONDS", "3600")
-    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))
-    install(machine / "systemd", CHECKOUT, linger="no", kills="no").has_no_bus()
-    monkeypatch.setenv("PATH", f"{machine / 'systemd' / 'bin'}:{os.environ['PATH']}")
-    home = Home(machine / "home").create()
-    home.runner_stopped.touch()  # until a test is about a runner
-    made = Oven(home, machine / "m.gguf", free_port())
-    made.tell()
-    write_record(home, made.record())
-    with all_ended(home):
+    with served_home(machine, monkeypatch) as home:
+        made = Oven(home, machine / "m.gguf", free_port())
+        made.tell()
+        write_record(home, made.record())
         yield made
-    stop_runner(home)
 
 
 @pytest.fixture

@@ -93,11 +93,16 @@ def step(connection: sqlite3.Connection, job_id: int, to_state: State) -> None:
         change_state(connection, job_id, to_state, Reason("a_test", {"state": to_state}), "tester", **columns)
 
 
+def step_to(connection: sqlite3.Connection, job_id: int, state: State) -> None:
+    """Take a job that waits to this state, by the shortest way."""
+    for name in path_to(connection, state):
+        step(connection, job_id, name)
+
+
 def job_in(connection: sqlite3.Connection, state: State) -> JobRow:
     """A new job that was brought into a state by allowed steps."""
     job_id = add_job(connection)
-    for to_state in path_to(connection, state):
-        step(connection, job_id, to_state)
+    step_to(connection, job_id, state)
     job = get_job(connection, job_id)
     assert job.state == state
     assert (job.ended_at is not None) == (state in ENDED)

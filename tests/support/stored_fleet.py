@@ -34,7 +34,7 @@ from core.store.fleet import (
     insert_version,
     set_current,
 )
-from core.store.fleet_changes import ChangeKind, finish_change, open_change
+from core.store.fleet_changes import ChangeKind, FleetChange, finish_change, open_change
 from core.store.results import import_measured, import_result
 from tests.support.recorded_lineage import OLLAMA, Records, Shown
 
@@ -113,6 +113,22 @@ class StoredFleet:
         with transaction(self.connection):
             return insert_alias(self.connection, server=server, url=url, name=name, name_key=key)
 
+    def asked(
+        self, alias: Alias, target: Target, kind: ChangeKind, *, author: str = "anna@box, command", **told: Any
+    ) -> FleetChange:
+        """An open change of the alias as it is now; `told` are further columns."""
+        with transaction(self.connection):
+            before = get_alias(self.connection, alias.id).version_id
+            return open_change(
+                self.connection,
+                alias_id=alias.id,
+                kind=kind,
+                author=author,
+                target=target,
+                from_version=before,
+                **told,
+            )
+
     def becomes(
         self,
         alias: Alias,
@@ -125,19 +141,9 @@ class StoredFleet:
         author: str = "anna@box, command",
     ) -> AliasVersion:
         """The alias is this from now on, by a change that is done."""
+        told = {"project_id": PROJECT, "task": task, "override_reason": override}
+        change = self.asked(alias, target, kind, author=author, **told)
         with transaction(self.connection):
-            before = get_alias(self.connection, alias.id).version_id
-            change = open_change(
-                self.connection,
-                alias_id=alias.id,
-                kind=kind,
-                author=author,
-                target=target,
-                from_version=before,
-                project_id=PROJECT,
-                task=task,
-                override_reason=override,
-            )
             version = insert_version(self.connection, alias.id, target, origin)
             set_current(self.connection, alias.id, version.id)
             finish_change(self.connection, change.id, "done", to_version=version.id)

@@ -26,8 +26,8 @@ from core.store.database import transaction
 from core.store.results import import_answers
 from tests.support.check_scores import insert_check_scores
 from tests.support.invented_answers import answer as invented_answer
-from tests.support.job_files import job_file
-from tests.support.stored import add_job, fresh, path_to, step
+from tests.support.job_files import put_job
+from tests.support.stored import fresh, step_to
 
 TASKS = ("judge", "planner", "tidy")
 BASE, TUNED, OTHER, EXAMPLES, OLD, SERVED = (
@@ -181,8 +181,7 @@ def bakeoff(
             own = [one for one in every if one.task == name]
             scores = score_answers(task_named(name), golden(name, inputs), own)
             insert_check_scores(connection, job_id, (score.to_json() for score in scores))
-    for state in path_to(connection, "done"):
-        step(connection, job_id, state)
+    step_to(connection, job_id, "done")
     return job_id
 
 
@@ -192,25 +191,10 @@ def trained(home: Home, connection: sqlite3.Connection, project: Path, rank: int
     file = InputFile(path="/nowhere.jsonl", sha256="0" * 64, source="judge.train.jsonl")
     spec = TrainSpec(task=task_named("judge"), model=from_shipped.model("SmolLM2-135M"), recipe=recipe, train=file)
     job_id = stored(home, connection, project, spec)
-    for state in path_to(connection, "done"):
-        step(connection, job_id, state)
+    step_to(connection, job_id, "done")
     return job_id
 
 
 def stored(home: Home, connection: sqlite3.Connection, project: Path, spec: Any) -> int:
     """A job of the home with its job file."""
-    project_id = Project.find(project).id
-    job_id = add_job(
-        connection,
-        kind=spec.kind,
-        title=spec.title,
-        project_id=project_id,
-        task=spec.columns.task,
-        model=spec.columns.model,
-        on_restart="hold",
-        settings=spec.settings,
-    )
-    run = home.run_dir(job_id)
-    run.path.mkdir(parents=True)
-    job_file(home, spec, job_id, project_id=project_id, project_root=str(project)).save(run)
-    return job_id
+    return put_job(home, connection, Project.find(project), spec, on_restart="hold")[0]

@@ -37,6 +37,7 @@ from core.store.jobs import RETRYABLE
 from core.submission.challenge import WantedChallenge, plan_challenge, submit_challenge
 from tests.support.commands import called
 from tests.support.llama_cpp import llama_cpp, small_q8_0
+from tests.support.projects import write_files
 from tests.support.queueing import AUTHOR, Queue
 from tests.support.served_models import all_ended, reached
 from tests.support.small_model import home_with
@@ -83,10 +84,7 @@ def project(tmp_path: Path, model_cache: Path) -> Project:
         files[f"golden/{task}.yaml"] = json.dumps([{"id": name, "input": f"{task} {name}"} for name in NAMES])
         lines = [{"prompt": f"{task} number {n}", "completion": f"Good morning, {n}."} for n in range(4)]
         files[f"data/{task}.jsonl"] = "\n".join(map(json.dumps, lines)) + "\n"
-    for name, text in files.items():
-        (tmp_path / "project" / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / "project" / name).write_text(text)
-    return load_project(tmp_path / "project")
+    return load_project(write_files(tmp_path / "project", files))
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.bakeoff.measured import read_measured
-from core.config.project import Project, load_project
+from core.config.project import Project
 from core.home import Home
 from core.jobfile.spec import JobFile
 from core.own_paths import read_result
@@ -19,6 +19,7 @@ from core.submission.gguf import submit_gguf
 from core.submission.wanted_bakeoff import WantedBakeoff
 from core.submission.wanted_export import WantedGguf
 from tests.support.llama_cpp import convertible_model, llama_cpp
+from tests.support.projects import one_task_project
 from tests.support.queueing import AUTHOR, Queue
 
 pytestmark = pytest.mark.train
@@ -38,15 +39,8 @@ def project(model_cache: Path, tmp_path: Path) -> Project:
     """A project with one task, and a model with random weights in a folder."""
     root = tmp_path / "project"
     model = convertible_model(model_cache, root / "models/tiny")
-    for name, text in {
-        "bakehouse.yaml": f"id: kiln\njobs: {{python: {sys.executable}}}\n",
-        "configs/models.yaml": f"tiny: {{path: {model.path}}}\n",
-        "configs/tasks/words.yaml": TASK,
-        "golden/words.yaml": "- {id: a, input: Name a flour.}\n- {id: b, input: Name an oven.}\n",
-    }.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return load_project(root)
+    inputs = {"a": "Name a flour.", "b": "Name an oven."}
+    return one_task_project(root, "words", TASK, inputs, {"tiny": {"path": str(model.path)}})
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from core.bakeoff.measured import read_measured
-from core.config.project import Project, load_project
+from core.config.project import Project
 from core.jobfile.train import TrainSpec
 from core.process.ports import free_port
 from core.scoring.answers import read_answers
@@ -23,6 +23,7 @@ from core.submission.enqueue import store
 from core.submission.wanted_bakeoff import WantedBakeoff
 from tests.support.greetings import greeting_recipe, greeting_task
 from tests.support.llama_cpp import llama_cpp, small_q8_0
+from tests.support.projects import hello_project
 from tests.support.queueing import AUTHOR, Queue, alive
 from tests.support.served_models import all_ended, models_at, reached
 from tests.support.small_model import home_with
@@ -32,29 +33,12 @@ from tests.support.workshop import Workshop
 pytestmark = pytest.mark.train
 
 NAME = "hello-small-1"
-TASK = """\
-system: Answer in one short sentence.
-golden: golden/hello.yaml
-repeats: 1
-sampling: {temperature: 0, max_new_tokens: 12, context_length: 512}
-format:
-- {check: contains_any, values: [hello]}
-"""
 
 
 @pytest.fixture
 def project(model_cache: Path, tmp_path: Path) -> Project:
     (small,) = (model_cache / "dequantised").iterdir()
-    root = tmp_path / "project"
-    for name, text in {
-        "bakehouse.yaml": f"id: kiln\njobs: {{python: {sys.executable}}}\n",
-        "configs/models.yaml": f"small: {{path: {small}}}\n",
-        "configs/tasks/hello.yaml": TASK,
-        "golden/hello.yaml": "- {id: a, input: Say hello.}\n- {id: b, input: Name a flour.}\n",
-    }.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return load_project(root)
+    return hello_project(tmp_path / "project", "small", small, repeats=1, max_new_tokens=12, context=512)
 
 
 @pytest.fixture

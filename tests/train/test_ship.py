@@ -5,7 +5,6 @@ The conversion is killed with half its file written, and retried: the links behi
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import signal
@@ -16,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from core.config.project import Project, load_project
+from core.config.project import Project
 from core.files import read_lines
 from core.jobfile.spec import JobFile
 from core.own_paths import read_result
@@ -29,6 +28,7 @@ from core.submission.ship import submit_ship
 from core.submission.wanted_ship import WantedShip
 from tests.support.halting_tool import HALF, HaltingTool
 from tests.support.llama_cpp import llama_cpp, small_q8_0
+from tests.support.projects import one_task_project
 from tests.support.queueing import AUTHOR, Queue
 from tests.support.served_models import all_ended
 from tests.support.small_model import home_with, small_model
@@ -54,18 +54,9 @@ format:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    root, small = tmp_path / "project", small_model()
-    for name, text in {
-        "bakehouse.yaml": f"id: kiln\njobs: {{python: {sys.executable}}}\n",
-        "configs/models.yaml": json.dumps(
-            {small.name: small.model_dump(mode="json", exclude={"name"}, exclude_none=True)}
-        ),
-        "configs/tasks/greet.yaml": TASK,
-        "golden/greet.yaml": json.dumps([{"id": name, "input": name} for name in NAMES]),
-    }.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(text)
-    return load_project(root)
+    small = small_model()
+    models = {small.name: small.model_dump(mode="json", exclude={"name"}, exclude_none=True)}
+    return one_task_project(tmp_path / "project", "greet", TASK, {name: name for name in NAMES}, models)
 
 
 @pytest.fixture

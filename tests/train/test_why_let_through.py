@@ -35,8 +35,9 @@ from jobs.inputs import read_golden
 from tests.support.chat_templates import DROPS_SYSTEM
 from tests.support.check_scores import insert_check_scores
 from tests.support.gguf_header import ADD_BOS, rewritten
+from tests.support.job_files import add_job_of
 from tests.support.llama_cpp import convertible_model, llama_cpp
-from tests.support.stored import add_job, path_to, step
+from tests.support.stored import step_to
 from tests.support.tokenizers import CHATML, qwen3_template
 from tests.support.workshop import Workshop
 
@@ -61,21 +62,10 @@ class Chain:
     file: Path = Path()
 
     def run(self, spec: Spec) -> int:
-        columns = spec.columns
-        job_id = add_job(
-            self.connection,
-            kind=spec.kind,
-            title=spec.title,
-            task=columns.task,
-            model=columns.model,
-            source=columns.source,
-            settings=spec.settings,
-            needs=spec.needs,
-        )
+        job_id = add_job_of(self.connection, spec, needs=spec.needs)
         run = self.shop.submit(job_id, spec)
         assert self.shop.finish(run) == 0, run.attempt(1).log.read_text()
-        for state in path_to(self.connection, "done"):
-            step(self.connection, job_id, state)
+        step_to(self.connection, job_id, "done")
         return job_id
 
     def bake_off(self) -> int:

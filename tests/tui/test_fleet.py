@@ -15,9 +15,7 @@ from core.config.project import shipped
 from core.errors import InputError
 from core.fleet.promotion import Foreign
 from core.home import Home
-from core.store.database import transaction
 from core.store.fleet import LLAMA_SERVER, Target
-from core.store.fleet_changes import open_change
 from core.text import printable
 from tests.support.hostile import NAME
 from tests.support.stored_fleet import StoredFleet
@@ -177,11 +175,7 @@ def test_the_reader_follows_the_store(tmp_path: Path) -> None:
         wait_until(
             lambda: told and told[-1] and [one.task for one in told[-1].rows] == ["judge"], what="the first look"
         )
-        with transaction(stored.connection):
-            target = Target("new", "d2" * 32)
-            asked = open_change(
-                stored.connection, alias_id=alias.id, kind="promote", author="a", target=target, from_version=None
-            )
+        asked = stored.asked(alias, Target("new", "d2" * 32), "promote")
         reader.data_changed()
         wait_until(lambda: told[-1] and told[-1].rows[0].change, what="the open move")
         assert reader.found is not None and [one.change for one in reader.found.rows] == [asked]

@@ -26,7 +26,7 @@ from core.reasons import Reason
 from core.serving.ollama import Ollama
 from core.store.database import transaction
 from core.store.fleet import LLAMA_SERVER, Alias, Target, get_alias, get_version
-from core.store.fleet_changes import finish_change, notes, open_change
+from core.store.fleet_changes import finish_change, notes
 from tests.support.ollama_standin import OllamaStandin
 from tests.support.played_shim import PlayedShim
 from tests.support.stored_fleet import StoredFleet
@@ -152,16 +152,9 @@ def test_a_move_of_our_own_during_a_look_is_no_foreign_change(
     observed = observe(fleet.home, asked.aliases, servers(standin))
     # Meanwhile a promotion; and in the other case there and back again, so that the version is the one of before.
     target = Target("planner", standin.models["planner:latest"].digest)
-    with transaction(fleet.connection):
-        change = open_change(
-            fleet.connection,
-            alias_id=judge.id,
-            kind="promote",
-            author="anna",
-            target=target,
-            from_version=judge.version_id,
-        )
-        if ended:
+    change = fleet.asked(judge, target, "promote")
+    if ended:
+        with transaction(fleet.connection):
             finish_change(fleet.connection, change.id, "taken_back")
     standin.copy_model("planner", "vault-judge")
     late = observe(fleet.home, asked.aliases, servers(standin))

@@ -19,7 +19,7 @@ from core.home import Home
 from core.served.record import ServedModelRecord, read_record, write_record
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
 from core.store.database import transaction
-from tests.support.stored import add_job, fresh, path_to, step
+from tests.support.stored import add_job, fresh, step_to
 
 NAME = "judge-new-2b-31"
 
@@ -40,8 +40,7 @@ def stopped(tmp_path: Path) -> tuple[Home, sqlite3.Connection, ServedIdentity]:
     home.served_dir(NAME).stopped.touch()
     identity = ServedIdentity("llama-server", NAME, "served", "b9999", weights, "template", {"n_ctx": 512})
     job_id = add_job(connection, kind="bakeoff")
-    for state in path_to(connection, "done"):
-        step(connection, job_id, state)
+    step_to(connection, job_id, "done")
     measured = MeasuredCandidate(NAME, 1, now - 50, identity, LoadedModel(1.0, False, None), Capabilities())
     with transaction(connection):
         connection.execute(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,17 +11,10 @@ from core.cli.fleet_promote import bakeoff_command
 from core.errors import BakehouseError, InputError, NotFoundError
 from core.fleet.gate import Condition, joined
 from core.wording.promotion import gate_title
-from tests.support.promotable import Promotable, digest, gate_lines, identity, of, promotable, ready, the
+from tests.support.promotable import Promotable, digest, gate_lines, identity, of, ready, the
+from tests.support.promotable_sixty import ALL, HALF, N, made
 
-N = 60
-ALL, HALF = [5] * N, [2, 3] * (N // 2)
-
-
-@pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Promotable]:
-    found = promotable(tmp_path, monkeypatch, N)
-    yield found
-    found.connection.close()
+__all__ = ["made"]
 
 
 def said(made: Promotable, candidate: str = "new") -> str:

@@ -10,9 +10,8 @@ import pytest
 from core.cli.fleet_promote import bakeoff_command
 from core.wording.promotion import condition_words
 from tests.support.promotable import Promotable, promotable, the
+from tests.support.promotable_sixty import ALL, HALF, N
 
-N = 60
-ALL, HALF = [5] * N, [2, 3] * (N // 2)
 SENT = ("What is first?", "What is second?")
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -21,17 +19,10 @@ from core.serving.answering import ServedIdentity
 from core.staleness.present_servers import served_model
 from core.store.database import transaction
 from core.store.fleet import LLAMA_SERVER, FleetTask, Target, assign_task, insert_alias, insert_version, set_current
-from tests.support.promotable import Promotable, identity, promotable, ready, the
+from tests.support.promotable import Promotable, identity, ready, the
+from tests.support.promotable_sixty import ALL, HALF, N, made
 
-N = 60
-ALL, HALF = [5] * N, [2, 3] * (N // 2)
-
-
-@pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Promotable]:
-    found = promotable(tmp_path, monkeypatch, N)
-    yield found
-    found.connection.close()
+__all__ = ["made"]
 
 
 def served(made: Promotable, name: str, port: int) -> ServedModelRecord:

@@ -20,7 +20,7 @@ from core.store.fleet import Target, set_current, set_observed
 from core.store.fleet_changes import open_change
 from core.store.jobs import State
 from core.wording.fleet_rows import row_remarks
-from tests.support.stored import add_job, path_to, step
+from tests.support.stored import add_job, path_to, step, step_to
 from tests.support.stored_fleet import PROJECT, TEMPLATE, VERSION, StoredFleet, identity
 from tests.support.stored_tasks import INPUTS
 
@@ -129,8 +129,7 @@ def test_the_challenger_is_the_newest_way_that_has_not_ended(fleet: StoredFleet)
         chain = insert_chain(
             connection, title="ship", project_id=PROJECT, author="t", links=[(first, False), (bake, False)]
         )
-    for state in path_to(connection, "running"):
-        step(connection, first, state)
+    step_to(connection, first, "running")
     tell(connection, first, Progress(done=40, total=100, unit="steps"))
     found = only_row(fleet).challenger
     assert found is not None and (found.model, found.stage, found.progress) == ("Qwen3-4B", "train", 0.4)
@@ -252,16 +251,7 @@ def test_the_move_that_an_alias_is_in_stands_in_each_of_its_rows(fleet: StoredFl
     promoted(fleet)
     alias = fleet.alias("vault-judge")
     fleet.assign("planner", alias)
-    with transaction(fleet.connection):
-        asked = open_change(
-            fleet.connection,
-            alias_id=alias.id,
-            kind="rollback",
-            author="bob@box, console",
-            target=OLD_TARGET,
-            from_version=alias.version_id,
-            phase="place",
-        )
+    asked = fleet.asked(alias, OLD_TARGET, "rollback", author="bob@box, console", phase="place")
     rows = fleet_rows(fleet.home, fleet.connection, PROJECT)
     assert [(one.task, one.change) for one in rows] == [("judge", asked), ("planner", asked)]
     assert rows[0].scores and not rows[1].scores, "at the other task it was not measured"
@@ -297,8 +287,7 @@ def tell(connection: sqlite3.Connection, job_id: int, progress: Progress) -> Non
 def drift(connection: sqlite3.Connection, version_id: int, outcome: str, **summary: Any) -> int:
     """A check for drift that is done."""
     job_id = add_job(connection, kind="drift", settings={"version_id": version_id})
-    for state in path_to(connection, "done"):
-        step(connection, job_id, state)
+    step_to(connection, job_id, "done")
     with transaction(connection):
         told = json.dumps({"summary": {"outcome": outcome, **summary}})
         connection.execute("UPDATE jobs SET result = ? WHERE id = ?", [told, job_id])
