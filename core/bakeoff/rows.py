@@ -49,6 +49,23 @@ class CheckSummary:
 
 
 @dataclass(frozen=True)
+class ModeCount:
+    """A failure mode that `count` of `of` answers of a candidate have (`code` of `core.failure_modes`), and the answer that
+    shows it best: its input, its repeat and an excerpt of its text."""
+
+    code: str
+    count: int
+    of: int
+    input_id: str
+    repeat: int
+    excerpt: str
+
+    @property
+    def share(self) -> float:
+        return self.count / self.of
+
+
+@dataclass(frozen=True)
 class CandidateRow:
     """One candidate. Scores, `worst` and the intervals are in [0, 1]; None where there is nothing to tell.
 
@@ -64,7 +81,8 @@ class CandidateRow:
     `cold_load_seconds` (the median of the loads of a model that was not in memory) and `vram_bytes` (the most of
     any load) come from `measured`. `inputs` has a cell for each golden input. A `curtailed` candidate was stopped when it could
     not reach the incumbent any more: its figures are of the answers until then, and nothing is compared with them.
-    `sampling_sd` is the repeatability of each part; a part is missing where the repeats were not sampled.
+    `sampling_sd` is the repeatability of each part; a part is missing where the repeats were not sampled. `modes` are the
+    failure modes of the answers, the most frequent first; None: these scores were made before they were looked for.
     """
 
     name: str
@@ -103,6 +121,7 @@ class CandidateRow:
     inputs: tuple[InputCell, ...] = ()
     curtailed: bool = False
     sampling_sd: Mapping[Part, float] = field(default_factory=dict)
+    modes: tuple[ModeCount, ...] | None = None
 
     def score_of(self, part: Part) -> float | None:
         """The score of a part; None where nothing of it is scored."""

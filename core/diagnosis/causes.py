@@ -14,10 +14,10 @@ Certainty = Literal["shown", "likely", "possible"]
 record speaks against it."""
 CERTAINTIES: tuple[Certainty, ...] = ("shown", "likely", "possible")
 
-_RUBBISH = ("instructions_repeated", "input_repeated", "loops", "short_and_alike", "preamble", "frame_shown", "cut")
+_RUBBISH = ("echo_instructions", "echo_input", "repetition", "short_and_alike", "preamble", "frame_shown", "cut")
 """What a model writes that is asked in other words than it was trained with."""
-_UNTRAINED = ("preamble", "instructions_repeated", "input_repeated", "loops", "cut", "short_and_alike")
-_ENDLESS = ("frame_shown", "cut", "loops")
+_UNTRAINED = ("preamble", "echo_instructions", "echo_input", "repetition", "cut", "short_and_alike")
+_ENDLESS = ("frame_shown", "cut", "repetition")
 _THINKING = ("thinking_leaked", "thinking_aloud", "empty", "cut")
 EXPLAINS: Mapping[str, tuple[str, ...]] = {
     # Prompts: the codes of `core.parity`.
@@ -26,9 +26,9 @@ EXPLAINS: Mapping[str, tuple[str, ...]] = {
     "lost_bos": _RUBBISH,
     "added_eos": ("empty", "short_and_alike", *_RUBBISH),
     "tokens_differ": _RUBBISH,
-    "system_dropped": ("preamble", "input_repeated", "short_and_alike", "thinking_aloud"),
+    "system_dropped": ("preamble", "echo_input", "short_and_alike", "thinking_aloud"),
     "system_twice": _RUBBISH,
-    "default_system_differs": ("preamble", "input_repeated", "short_and_alike", "thinking_aloud"),
+    "default_system_differs": ("preamble", "echo_input", "short_and_alike", "thinking_aloud"),
     "system_moved": _RUBBISH,
     "no_template": (*_RUBBISH, "empty"),
     "trailing_whitespace": ("empty", *_RUBBISH),
@@ -44,14 +44,14 @@ EXPLAINS: Mapping[str, tuple[str, ...]] = {
     "render_refused": (*_RUBBISH, "empty"),
     "normal_form_differs": _RUBBISH,
     "stop_word_added": ("empty", "short_and_alike"),
-    "prompt_over_window": ("preamble", "input_repeated", "cut", "empty"),
+    "prompt_over_window": ("preamble", "echo_input", "cut", "empty"),
     "template_differs": (*_RUBBISH, *_THINKING),
     "prompt_tokens_differ": (*_RUBBISH, *_THINKING),
     "prompts_differ": (*_RUBBISH, *_THINKING),
     # How the bake-off asked.
     "thinking_policy_differs": _THINKING,
-    "system_prompt_differs": ("preamble", "input_repeated", "short_and_alike"),
-    "few_shot_not_sent": ("preamble", "input_repeated", "short_and_alike"),
+    "system_prompt_differs": ("preamble", "echo_input", "short_and_alike"),
+    "few_shot_not_sent": ("preamble", "echo_input", "short_and_alike"),
     "limit_too_low": ("cut", "empty"),
     # What serves.
     "served_weights_changed": (*_RUBBISH, *_THINKING),
@@ -60,7 +60,7 @@ EXPLAINS: Mapping[str, tuple[str, ...]] = {
     "served_by_hand": (*_RUBBISH, *_THINKING),
     # Training and weights.
     "completions_skipped": ("short_and_alike", "cut"),
-    "prompts_cut": ("input_repeated",),
+    "prompts_cut": ("echo_input",),
     "length_lowered": ("short_and_alike", "cut"),
     "too_few_steps": _UNTRAINED,
     "loss_not_fallen": _UNTRAINED,

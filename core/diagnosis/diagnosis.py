@@ -16,9 +16,10 @@ from core.diagnosis.lineage import Lineage, Link, read_lineage
 from core.diagnosis.next_test import NextTest, next_tests
 from core.diagnosis.prompt_causes import file_causes, parity_causes, proved_jobs
 from core.diagnosis.stages import StageScore, across_bakeoffs, stage_causes, stage_scores, stage_tables
-from core.diagnosis.symptoms import SeenAnswer, Symptom, find_symptoms
+from core.diagnosis.symptoms import Symptom, find_symptoms
 from core.diagnosis.training_causes import training_causes
 from core.errors import BakehouseError
+from core.failure_modes import SeenAnswer
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.parity.blocking import ROOTS

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from core.files import append_line, read_lines, sha256_json
-from core.scoring.thinking import Split
+from core.thinking import Split
 
 Finish = Literal["stop", "length"]
 # What the model did: it scores 0 and is shown as that. `server`: what the server did; the answer counts as missing.

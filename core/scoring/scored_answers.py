@@ -21,7 +21,7 @@ from core.scoring.scorer import (
     part_weights,
     plan_all,
 )
-from core.scoring.thinking import seems_to_think_aloud
+from core.thinking import seems_to_think_aloud
 
 if TYPE_CHECKING:
     import numpy as np

@@ -13,8 +13,8 @@ from core.checks import CapturedEqualsCheck, CheckResult, build, check_hash, che
 from core.checks.base import BaseDefinition
 from core.errors import InputError
 from core.scoring.answers import Answer, Fault, find_fault, known_fields
-from core.scoring.thinking import Split, seems_to_think_aloud, split_thinking
 from core.store.answer_scores import AnswerScores, Kept
+from core.thinking import Split, seems_to_think_aloud, split_thinking
 
 if TYPE_CHECKING:
     import numpy as np

@@ -24,7 +24,8 @@ class AnswerScores:
     have some, and `faulty` those that could not be done, by their place in `checks`. `fault` is what the model did wrong, by
     which all points are 0; `thinks_aloud`: the text seems to begin with thinking. `compared` is the hash of what the repeats of
     an input are compared by; None: this scoring did not keep it, nor the two before. A `candidate` of None: whoever gave the
-    answer with this key.
+    answer with this key. `modes` are the codes of what is wrong with the answer (`core.failure_modes`); None: this scoring was
+    made before they were looked for.
     """
 
     answer_key: str
@@ -36,6 +37,7 @@ class AnswerScores:
     compared: str | None = None
     candidate: str | None = None
     thinks_aloud: bool = False
+    modes: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         document: dict[str, Any] = {
@@ -50,6 +52,8 @@ class AnswerScores:
             document["faulty"] = self.faulty
         if self.thinks_aloud:
             document["thinks_aloud"] = True
+        if self.modes is not None:
+            document["modes"] = self.modes
         return document | {"fault": self.fault, "compared": self.compared}
 
     @classmethod
@@ -65,6 +69,7 @@ class AnswerScores:
             compared=document.get("compared"),
             candidate=document.get("candidate"),
             thinks_aloud=bool(document.get("thinks_aloud")),
+            modes=None if document.get("modes") is None else tuple(str(code) for code in document["modes"]),
         )
 
     def __post_init__(self) -> None:

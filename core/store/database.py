@@ -20,7 +20,7 @@ from core.store.store_error import StoreError, open_connection
 BUSY_TIMEOUT_SECONDS = 10.0
 FIRST_VERSION = 3
 """Lower versions were never released, and their databases are refused."""
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 
 
 class NewerDatabaseError(BakehouseError):

@@ -295,6 +295,12 @@ def fleet_of_aliases(db: Any) -> None:
         db.execute(statement)
 
 
+@migrations()
+def modes_verdicts_and_marks(db: Any) -> None:
+    for statement in statements(files("core.store").joinpath("verdicts_and_marks.sql").read_text(encoding="utf-8")):
+        db.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Apply the steps that are missing, each in a transaction of its own."""
     migrations.apply(Database(connection))

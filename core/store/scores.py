@@ -65,13 +65,14 @@ def insert_answer_scores(
                     one.fault,
                     one.compared,
                     one.thinks_aloud,
+                    None if one.modes is None else json.dumps(one.modes),
                 )
 
     connection.executemany(
         """
         INSERT OR REPLACE INTO scores
-        (job_id, rescoring, answer_id, plan_id, points, details, faulty, fault, compared, thinks_aloud)
-        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+        (job_id, rescoring, answer_id, plan_id, points, details, faulty, fault, compared, thinks_aloud, modes)
+        VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         """,
         list(rows()),
     )
@@ -113,13 +114,14 @@ def answer_scores(
     plans: dict[int, tuple[tuple[str, str, str], ...]] = {}
     rows = connection.execute(
         """
-        SELECT a.key, a.candidate, s.plan_id, s.points, s.details, s.faulty, s.fault, s.compared, s.thinks_aloud
+        SELECT a.key, a.candidate, s.plan_id, s.points, s.details, s.faulty, s.fault, s.compared, s.thinks_aloud,
+               s.modes
         FROM scores s JOIN answers a ON a.id = s.answer_id
         WHERE s.job_id = :job_id AND s.rescoring = :rescoring AND (:task IS NULL OR a.task = :task) ORDER BY a.id
         """,
         {"job_id": job_id, "rescoring": rescoring, "task": task},
     ).fetchall()
-    for key, candidate, plan, points, details, faulty, fault, compared, thinks_aloud in rows:
+    for key, candidate, plan, points, details, faulty, fault, compared, thinks_aloud, modes in rows:
         if plan not in plans:
             plans[plan] = read_plan(connection, plan)
         yield AnswerScores(
@@ -132,6 +134,7 @@ def answer_scores(
             compared=compared,
             candidate=candidate,
             thinks_aloud=bool(thinks_aloud),
+            modes=None if modes is None else tuple(json.loads(modes)),
         )
 
 

@@ -16,7 +16,7 @@ from core.errors import InputError
 from core.files import sha256_json
 from core.jobfile.bakeoff import ExampleTurn
 from core.jobfile.train import TrainSpec
-from core.scoring.thinking import split_thinking
+from core.thinking import split_thinking
 
 CHARACTERS_PER_TOKEN = 4
 """What a token of English holds on average; enough to tell what fits from what does not, before there is a tokenizer."""

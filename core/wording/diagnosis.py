@@ -29,26 +29,26 @@ HASH = 64
 SURE: Mapping[Certainty, str] = {"shown": "certain", "likely": "likely", "possible": "possible"}
 
 SYMPTOMS = {
-    "instructions_repeated": "repeat the instructions",
-    "input_repeated": "give the input back",
+    "echo_instructions": "repeat the instructions",
+    "echo_input": "give the input back",
     "frame_shown": "show signs of a chat template: the model wrote beyond its turn",
     "cut": "were cut at the limit of tokens",
     "empty": "are empty",
     "thinking_leaked": "hold thinking that nobody asked for, or that never ends",
     "thinking_aloud": "seem to think aloud, without marks",
-    "loops": "say the same words over and over",
+    "repetition": "say the same words over and over",
     "preamble": "begin with words to the person",
     "short_and_alike": "are alike whatever was asked, or short and of one length",
 }
 NAMES = {
-    "instructions_repeated": "instructions repeated",
-    "input_repeated": "input given back",
+    "echo_instructions": "instructions repeated",
+    "echo_input": "input given back",
     "frame_shown": "signs of a template",
     "cut": "cut answers",
     "empty": "empty answers",
     "thinking_leaked": "leaked thinking",
     "thinking_aloud": "thinking aloud",
-    "loops": "repetition",
+    "repetition": "repetition",
     "preamble": "preamble",
     "short_and_alike": "answers all alike",
 }

@@ -15,10 +15,10 @@ from typing import Any
 from core.jobfile.bakeoff import CandidateSpec
 from core.scoring.answers import Answer, Finish, find_fault
 from core.scoring.questions import AskedTask, Cell
-from core.scoring.thinking import split_thinking
 from core.serving.answering import Question, Reply, ServedModel
 from core.serving.errors import ServerError
 from core.serving.retry import pause_before_retry
+from core.thinking import split_thinking
 from jobs.bakeoff.in_flight import InFlight, OthersActivity, SameModel
 
 SECONDS_BETWEEN_LOOKS = 0.2

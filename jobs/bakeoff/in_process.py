@@ -20,8 +20,8 @@ from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.models.fingerprints import adapter_fingerprint
 from core.scoring.answers import Answer, find_fault
 from core.scoring.questions import AskedTask, asked_task
-from core.scoring.thinking import split_thinking
 from core.serving.answering import Capabilities, LoadedModel, ServedIdentity
+from core.thinking import split_thinking
 from jobs import models
 from jobs.adapters import load_adapter, require_same_base
 from jobs.bakeoff.prompts import WantedAnswer, wanted_answers

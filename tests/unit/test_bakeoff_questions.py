@@ -11,7 +11,7 @@ from core.config.task import Task
 from core.jobfile.bakeoff import CandidateSpec, ExampleTurn, OutputFormat, ServerUnderTest, TaskUnderTest, Variant
 from core.jobfile.spec import InputFile
 from core.scoring.questions import asked_task
-from core.scoring.thinking import split_thinking
+from core.thinking import split_thinking
 
 RAW = "<reasoning>It is stale.</reasoning><score>2</score>"
 SAYS = "Write <reasoning>, then <score>."

@@ -126,4 +126,4 @@ def test_the_cheapest_stands_first(tmp_path: Path) -> None:
     records = Records(tmp_path)
     found = diagnose(records.home, records.connection, of_nothing_known(records))
     assert [one.code for one in found.tests] == ["prompts", "stages"]
-    assert "loops" in found.unexplained and [cause.code for cause in found.causes] == ["behind_base"]
+    assert "repetition" in found.unexplained and [cause.code for cause in found.causes] == ["behind_base"]

@@ -112,7 +112,7 @@ def test_a_served_model_that_is_not_what_was_proved_is_told(
     wanted = f"bakehouse parity {SERVED} --task judge --model SmolLM2-135M --wait"
     assert wanted in [one.command for one in found.tests]
     check(wanted, whole=True)
-    assert "loops" in seen(found)
+    assert "repetition" in seen(found)
 
 
 @pytest.mark.parametrize(("weights", "expected"), [(BLOB, set()), ("sha256:" + "c" * 64, {"served_weights_changed"})])

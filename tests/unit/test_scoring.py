@@ -16,7 +16,7 @@ from core.config.task import Task
 from core.errors import InputError
 from core.scoring.answers import Answer, answer_key, append_answer, find_fault, read_answers
 from core.scoring.scorer import Score, parse_answer, part_score, plan_checks, score_answer, score_answers
-from core.scoring.thinking import split_thinking
+from core.thinking import split_thinking
 from tests.support.invented_answers import answer as invented_answer
 
 HEADING = {

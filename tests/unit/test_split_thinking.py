@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from core.scoring.thinking import _PAIRS, seems_to_think_aloud, split_thinking
+from core.thinking import _PAIRS, seems_to_think_aloud, split_thinking
 from tests.support.depth import at_most
 
 FORMS = [*_PAIRS, ("<thought>", "</thought>"), ("<reasoning>", "</reasoning>"), ("<Thinking>", "</Thinking>")]

@@ -1,0 +1,75 @@
+"""Verdicts: what judge models said of answers, a row for each time that one was asked."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from dataclasses import astuple, dataclass, fields
+from typing import Literal
+
+AskOrder = Literal["", "AB", "BA"]
+"""Which of two texts the judge saw first: the answer (`AB`) or the reference; empty where nothing was compared."""
+
+
+@dataclass(frozen=True)
+class JudgeVerdict:
+    """What a judge said of one answer. `time` is in Unix seconds.
+
+    `key` is the hash of all that the verdict depends on; `check_hash` tells the check with its rubric. `job_id` is the job that
+    asked and `bakeoff_job_id` the bake-off whose answer was shown, each None once that job is removed. `judge_identity` is the
+    hash of the weights, template and parameters that answered; `ask` counts from 1 where the same is asked several times.
+    `text` is what the judge wrote, `value` what that says in [0, 1], None where it says nothing.
+    """
+
+    key: str
+    job_id: int | None
+    bakeoff_job_id: int | None
+    task: str
+    check_hash: str
+    answer_key: str
+    answer_sha256: str
+    candidate: str
+    judge: str
+    judge_identity: str
+    ask_order: AskOrder
+    ask: int
+    text: str
+    value: float | None
+    time: float
+
+
+_COLUMNS = ", ".join(field.name for field in fields(JudgeVerdict))
+
+
+def insert_verdicts(connection: sqlite3.Connection, verdicts: Iterable[JudgeVerdict]) -> None:
+    """Store verdicts. Call it in a transaction; again is harmless: of a key the first stays, but one without a value makes way
+    for one that has it."""
+    connection.executemany(
+        f"""
+        INSERT INTO verdicts ({_COLUMNS}) VALUES ({", ".join("?" * len(fields(JudgeVerdict)))})
+        ON CONFLICT (key) DO UPDATE
+        SET job_id = excluded.job_id, text = excluded.text, value = excluded.value, time = excluded.time
+        WHERE value IS NULL AND excluded.value IS NOT NULL
+        """,
+        [astuple(one) for one in verdicts],
+    )
+
+
+def list_verdicts(
+    connection: sqlite3.Connection,
+    *,
+    bakeoff_job_id: int | None = None,
+    task: str | None = None,
+    check_hash: str | None = None,
+) -> list[JudgeVerdict]:
+    """The verdicts of a bake-off, a task, a check, as far as they are given; in the order in which they were stored."""
+    rows = connection.execute(
+        f"""
+        SELECT {_COLUMNS} FROM verdicts
+        WHERE (:bakeoff IS NULL OR bakeoff_job_id = :bakeoff) AND (:task IS NULL OR task = :task)
+          AND (:check IS NULL OR check_hash = :check)
+        ORDER BY id
+        """,
+        {"bakeoff": bakeoff_job_id, "task": task, "check": check_hash},
+    )
+    return [JudgeVerdict(*row) for row in rows]
