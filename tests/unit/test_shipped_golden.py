@@ -1,0 +1,95 @@
+"""Golden inputs of the shipped tasks that no training data belongs to: enough, varied, and what they expect is right."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import date, timedelta
+from itertools import combinations
+
+import pytest
+from rapidfuzz import fuzz
+
+from core.config.golden import GoldenInput
+from core.config.project import shipped
+from core.config.task import Task
+
+TASKS = ["spacer"]
+AWKWARD = {"empty", "format", "long", "language", "instruction", "own-output"}
+# Words in a row that two unrelated texts do not share by accident, and a likeness that they stay below.
+SHARED_WORDS, LIKENESS = 7, 75
+# Of SmolLM2's tokenizer over these texts: from 2.9 (dates and figures) to 4.6 (English prose) characters a token.
+CHARACTERS_PER_TOKEN = 2.9, 4.6
+
+
+def golden(name: str) -> list[GoldenInput]:
+    return shipped().golden(shipped().task(name)).inputs
+
+
+def awkward(name: str, tag: str) -> list[GoldenInput]:
+    return [item for item in golden(name) if tag in item.tags]
+
+
+@pytest.fixture(params=TASKS)
+def task(request: pytest.FixtureRequest) -> Task:
+    return shipped().task(request.param)
+
+
+def test_there_are_enough_inputs_and_checks(task: Task) -> None:
+    inputs = golden(task.name)
+    assert len(inputs) >= 12
+    assert [item.use for item in inputs].count("confirm") == 4
+    assert 4 <= len(task.format) <= 8 and len(task.content) >= 2
+    seen = Counter(tag for item in inputs for tag in item.tags)
+    assert seen.keys() >= AWKWARD
+    # What is chosen by and what is confirmed by hold something awkward each.
+    for use in (None, "confirm"):
+        assert any(AWKWARD & set(item.tags) for item in inputs if item.use == use)
+
+
+def test_the_awkward_inputs_are_what_their_tags_say(task: Task) -> None:
+    assert {item.text() for item in awkward(task.name, "empty")} == {""}
+    (longest,) = awkward(task.name, "long")
+    assert all(len(longest.text()) > 2 * len(item.text()) for item in golden(task.name) if item.id != longest.id)
+    # Near the context and surely inside it.
+    fewest, most = CHARACTERS_PER_TOKEN
+    prompt = len(task.system) + len(longest.text())
+    room = task.sampling.context_length - task.sampling.max_new_tokens
+    assert room / 2 <= prompt / most and prompt / fewest <= room, (prompt, room)
+
+
+def test_no_two_inputs_are_one_with_words_swapped(task: Task) -> None:
+    texts = {item.id: item.text() for item in golden(task.name) if item.text()}
+    for (one, first), (other, second) in combinations(texts.items(), 2):
+        assert not _runs(first) & _runs(second), (one, other)
+        assert fuzz.token_set_ratio(first, second) < LIKENESS, (one, other)
+
+
+def _runs(text: str) -> set[tuple[str, ...]]:
+    words = re.findall(r"[^\W\d_]+", text.casefold())
+    return {tuple(words[start : start + SHARED_WORDS]) for start in range(len(words) - SHARED_WORDS + 1)}
+
+
+TIMES = {"again": 0, "hard": 1, "good": 2, "easy": 3}
+
+
+@pytest.mark.parametrize("item", [pytest.param(item, id=item.id) for item in golden("spacer")])
+def test_what_a_deck_expects_follows_from_the_rule(item: GoldenInput) -> None:
+    """The rule of the system prompt over `reviews`: (last review, interval, grade) of each card, nothing where one is amiss."""
+    due: list[tuple[date, int, str]] = []
+    rows: list[tuple[str, int | str, str]] = []
+    for place, (name, review) in enumerate(zip(item.expect["card"], item.expect["reviews"], strict=False)):
+        assert name in item.text()
+        rows.append((name, "?", "?"))
+        if review:
+            last, interval, grade = review
+            assert str(interval) in item.text()
+            new = 1 if grade == "again" else min(180, interval * TIMES[grade])
+            following = date.fromisoformat(last) + timedelta(days=new)
+            due.append((following, place, name))
+            rows[-1] = (name, new, following.isoformat())
+    expect = item.expect
+    assert expect["cards"] == len(expect["card"]) == max(1, len(rows))
+    assert list(zip(expect["card"], expect["interval"], expect["next"], strict=True)) == (rows or [("none", "?", "?")])
+    first = min(due, default=None)
+    assert expect["first"] == ("none" if first is None else f"{first[2]}, {first[0]:%A} {first[0].isoformat()}")
