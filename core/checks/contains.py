@@ -1,8 +1,13 @@
-"""`contains_any`, `contains_all`, `not_contains`: plain strings that are, or are not, in the answer."""
+"""`contains_any`, `contains_all`, `not_contains`: plain strings that are, or are not, in the answer.
+
+A value of `expect.KEY` may be a list of its own: spellings of one thing (`[3 May, "May 3", 05-03]`), of which one is enough.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Literal
 
 from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult, Values, lookup
@@ -13,9 +18,17 @@ from core.checks.normal_form import Parts, parts_for, plain
 MAX_ID_VALUE = 24
 
 
+# Spellings of one thing.
+Spellings = tuple[str, ...]
+
+
 class _ContainsDefinition(BaseDefinition):
+    """`whole`: a value counts where it stands by itself only, not within a longer word or number ("12" is not in "112",
+    "12.5" or "1,012")."""
+
     values: Values
     case_sensitive: bool = False
+    whole: bool = False
 
     def default_id(self) -> str:
         """ "contains_any: Exeter…": with the first of the values, or the key that holds them."""
@@ -48,7 +61,7 @@ def score_contains(
 ) -> CheckResult:
     """1 when any, all or none of the values are in the text (both in the normal form). Partial: the share that is right."""
     values = _values(definition.values, expect)
-    present = [value for value in values if _is_in(value, text, definition)]
+    present = [value for value in values if any(_is_in(spelling, text, definition) for spelling in value)]
     absent = [value for value in values if value not in present]
     if definition.check == "contains_any":
         return (
@@ -67,23 +80,43 @@ def score_contains(
 
 def _is_in(value: str, text: str, definition: _ContainsDefinition) -> bool:
     parts = parts_for(value, definition.parts)
-    return _fold(value, parts, definition.case_sensitive) in _fold(text, parts, definition.case_sensitive)
+    wanted, whole = (_fold(one, parts, definition.case_sensitive) for one in (value, text))
+    if not definition.whole:
+        return wanted in whole
+    return _by_itself(wanted).search(whole) is not None
 
 
-def _alike(values: list[str], text: str, definition: _ContainsDefinition) -> str:
+@lru_cache(maxsize=256)
+def _by_itself(value: str) -> re.Pattern[str]:
+    """The value with nothing before and behind it that makes a longer word or number of it. Searched in linear time."""
+    before = r"(?<!\w)" if re.match(r"\w", value) else ""
+    behind = r"(?!\w)" if re.search(r"\w\Z", value) else ""
+    before += r"(?<!\d[.,'])" if re.match(r"\d", value) else ""
+    behind += r"(?![.,']\d)" if re.search(r"\d\Z", value) else ""
+    return re.compile(f"{before}{re.escape(value)}{behind}")
+
+
+def _alike(values: list[Spellings], text: str, definition: _ContainsDefinition) -> str:
     """What of the text only looks like one of the values, if anything does."""
-    found = (alike_within(text, value, case_sensitive=definition.case_sensitive) for value in values)
+    spellings = [spelling for value in values for spelling in value if not _is_in(spelling, text, definition)]
+    found = (alike_within(text, spelling, case_sensitive=definition.case_sensitive) for spelling in spellings)
     return next(filter(None, found), "")
 
 
-def _values(values: tuple[str, ...] | str, expect: Mapping[str, Any]) -> list[str]:
+def _values(values: tuple[str, ...] | str, expect: Mapping[str, Any]) -> list[Spellings]:
+    """Each value with its spellings."""
     if not isinstance(values, str):
-        return list(dict.fromkeys(values))
+        return [(value,) for value in dict.fromkeys(values)]
     found = lookup(values, expect)
     listed = found if isinstance(found, list | tuple) else [found]
-    if not listed or not all(isinstance(item, str | int | float) and str(item) for item in listed):
+    spelt = [item if isinstance(item, list | tuple) else [item] for item in listed]
+    if not spelt or not all(spellings and all(map(_is_value, spellings)) for spellings in spelt):
         raise CheckFault(f"{values} is {found!r}: a string or a list of strings is expected")
-    return list(dict.fromkeys(str(item) for item in listed))
+    return list(dict.fromkeys(tuple(map(str, spellings)) for spellings in spelt))
+
+
+def _is_value(item: object) -> bool:
+    return isinstance(item, str | int | float) and str(item) != ""
 
 
 def _fold(text: str, parts: Parts, case_sensitive: bool) -> str:
@@ -91,6 +124,6 @@ def _fold(text: str, parts: Parts, case_sensitive: bool) -> str:
     return normal if case_sensitive else normal.casefold()
 
 
-def _list(values: list[str], most: int = 3) -> str:
-    shown = ", ".join(f"“{value}”" for value in values[:most])
+def _list(values: list[Spellings], most: int = 3) -> str:
+    shown = ", ".join(f"“{value[0]}”" for value in values[:most])
     return f"{shown} and {len(values) - most} more" if len(values) > most else shown

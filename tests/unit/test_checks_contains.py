@@ -57,7 +57,7 @@ def test_a_single_expected_value_is_a_list_of_one() -> None:
     assert score("contains_all", "it costs 14", "expect.price", {"price": 14}).value == 1
 
 
-@pytest.mark.parametrize("words", [[], None, {"a": 1}, [""], [["a"]]])
+@pytest.mark.parametrize("words", [[], None, {"a": 1}, [""], [[]], ["a", [""]], [[["a"]]]])
 def test_an_expectation_that_is_no_list_of_strings_makes_the_check_faulty(words: object) -> None:
     result = score("not_contains", "tea", "expect.words", {"words": words})
     assert (result.value, result.faulty) == (0, True)
@@ -86,3 +86,61 @@ def test_what_is_wanted_and_what_is_not_wanted_are_opposites(text: str, values: 
     found = score("contains_any", text, values).value
     assert found == 1 - score("not_contains", text, values).value
     assert score("contains_all", text, values).value <= found
+
+
+@pytest.mark.parametrize(
+    ("check", "text", "value"),
+    [
+        ("contains_all", "on May 3 with milk", 1),
+        ("contains_all", "on 3 May", 0.5),
+        ("contains_all", "milk, no day", 0.5),
+        ("contains_all", "tea", 0),
+        ("contains_any", "on 05-03", 1),
+        ("contains_any", "in May", 0),
+        ("not_contains", "on 05-03", 0.5),
+        ("not_contains", "in May", 1),
+    ],
+)
+def test_one_spelling_of_an_expected_value_is_enough(check: str, text: str, value: float) -> None:
+    expect = {"facts": [["3 May", "May 3", "05-03"], "milk"]}
+    assert score(check, text, "expect.facts", expect, partial=True).value == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "there"),
+    [
+        ("12 cups", "12", True),
+        ("cups: 12.", "12", True),
+        ("(12)", "12", True),
+        ("12,", "12", True),
+        ("from 12, 13 and 14", "13", True),
+        ("a12", "12", False),
+        ("112", "12", False),
+        ("12.5", "12", False),
+        ("2.12", "12", False),
+        ("1,012 and 12,012", "12", False),
+        ("12’000", "12", False),
+        ("12%", "12%", True),
+        ("112%", "12%", False),
+        ("+12", "12", True),
+        ("+12", "+12", True),
+        ("teas", "tea", False),
+        ("Tea-room", "tea", True),
+        ("thé vert", "th", False),
+        ("steam, tea", "tea", True),
+        ("12.5 and 12", "12", True),
+        ("12th", "12", False),
+        ("…", "…", True),
+        ("a.c", "a.c", True),
+        ("abc", "a.c", False),
+    ],
+)
+def test_a_whole_value_stands_by_itself(text: str, value: str, there: bool) -> None:
+    assert score("contains_all", text, [value], whole=True).value == there
+    assert score("not_contains", text, [value], whole=True).value == (not there)
+    assert value.casefold() not in text.casefold() or score("contains_all", text, [value]).value == 1
+
+
+@pytest.mark.parametrize("text", ["12." * 60_000, "1" * 199_000, "a" * 199_000])
+def test_a_whole_value_is_found_in_linear_time(text: str) -> None:
+    assert score("contains_all", text, ["1" * 30 + "2", "12.1"], whole=True).value == 0
