@@ -14,7 +14,7 @@ from core.config.golden import GoldenInput
 from core.config.project import shipped
 from core.config.task import Task
 
-TASKS = ["spacer"]
+TASKS = ["spacer", "analyst"]
 AWKWARD = {"empty", "format", "long", "language", "instruction", "own-output"}
 # Words in a row that two unrelated texts do not share by accident, and a likeness that they stay below.
 SHARED_WORDS, LIKENESS = 7, 75
@@ -93,3 +93,24 @@ def test_what_a_deck_expects_follows_from_the_rule(item: GoldenInput) -> None:
     assert list(zip(expect["card"], expect["interval"], expect["next"], strict=True)) == (rows or [("none", "?", "?")])
     first = min(due, default=None)
     assert expect["first"] == ("none" if first is None else f"{first[2]}, {first[0]:%A} {first[0].isoformat()}")
+
+
+@pytest.mark.parametrize("item", [pytest.param(item, id=item.id) for item in golden("analyst")])
+def test_what_a_table_expects_follows_from_its_figures(item: GoldenInput) -> None:
+    expect, figures = item.expect, item.expect["figures"]
+    assert expect["given"] == item.text()
+    assert expect["findings"] == (3 if figures else 0)
+    if not figures:
+        assert {expect[name] for name in ("total", "change", "highest", "lowest")} == {"n/a"}
+        return
+    values = [figure for _, figure in figures]
+    text = re.sub(r"(?<=\d)[ ,](?=\d{3}\b)", "", item.text()).replace(",", ".")
+    place = 0
+    for label, figure in figures:  # in the order of the input, each figure behind its label
+        place = text.index(str(figure), text.index(label, place) + len(label))
+    assert expect["total"] == pytest.approx(sum(values))
+    change = (values[-1] - values[0]) / values[0] * 100 if values[0] else None
+    assert expect["change"] == ("n/a" if change is None else pytest.approx(change, abs=0.05))
+    for name, choose in (("highest", max), ("lowest", min)):
+        label, figure = choose(figures, key=lambda row: row[1])
+        assert expect[name] == f"{label}, {figure}"
