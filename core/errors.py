@@ -74,3 +74,17 @@ class NotFoundError(BakehouseError):
     """No such job, run or model (exit code 4)."""
 
     exit_code = 4
+
+
+class KeyedError(ValueError):
+    """Raised by a validator that knows which key is at fault and what to do about it.
+
+    `key` is dotted (`format.0.pattern`), or the path of a key whose parts may have dots in them.
+    """
+
+    def __init__(
+        self, message: str, *, key: str | tuple[str | int, ...] | None = None, remedy: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.key = key
+        self.remedy = remedy

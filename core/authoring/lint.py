@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from core.checks import CapturedEqualsCheck, build, check_ids
+from core.config.check_files import with_files
 from core.config.golden import GoldenInput, check_document, golden_document
 from core.config.model import ModelEntry
 from core.config.project import PROJECT_FILE, RECIPES, TASKS, Project, load_task, named
@@ -43,12 +44,12 @@ def check_project(project: Project) -> list[InputError]:
 def check_task(project: Project, file: Path) -> list[InputError]:
     """Every problem of one task: its file, its golden inputs, its training data, and leaks between the two."""
     try:
-        document = named(file)
+        document, unread = with_files(named(file))
     except InputError as problem:
         return [problem]
     task, problems = check(Task, document, given={"name": file.stem})
-    if task is None:
-        return problems
+    if task is None or unread:
+        return [*unread, *problems]
     golden, golden_problems = _check_golden(project, task, document)
     return [*golden_problems, *_check_data(project, task, golden)]
 

@@ -13,7 +13,9 @@ from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult
 from core.checks.captured_equals import CapturedEqualsCheck, score_captured_equals
 from core.checks.contains import ContainsAllCheck, ContainsAnyCheck, NotContainsCheck, score_contains
 from core.checks.heading import HeadingCheck, score_heading
+from core.checks.json_schema import JsonSchemaCheck, score_json_schema
 from core.checks.regex import RegexCheck, score_regex
+from core.checks.similarity import SimilarityCheck, score_similarity
 from core.checks.table import TableCheck, score_table
 from core.files import sha256_json
 
@@ -25,8 +27,10 @@ __all__ = [
     "ContainsAllCheck",
     "ContainsAnyCheck",
     "HeadingCheck",
+    "JsonSchemaCheck",
     "NotContainsCheck",
     "RegexCheck",
+    "SimilarityCheck",
     "TableCheck",
     "build",
     "capture_names",
@@ -42,7 +46,9 @@ CheckDefinition = Annotated[
     | ContainsAnyCheck
     | ContainsAllCheck
     | NotContainsCheck
-    | CapturedEqualsCheck,
+    | CapturedEqualsCheck
+    | JsonSchemaCheck
+    | SimilarityCheck,
     Field(discriminator="check"),
 ]
 
@@ -56,6 +62,8 @@ REGISTRY: dict[type[BaseDefinition], Scorer] = {
     ContainsAllCheck: score_contains,
     NotContainsCheck: score_contains,
     CapturedEqualsCheck: score_captured_equals,
+    JsonSchemaCheck: score_json_schema,
+    SimilarityCheck: score_similarity,
 }
 
 # Some 50,000 tokens. The time limit covers the patterns; this covers the markdown parser (at worst 1 s for so much).

@@ -66,7 +66,8 @@ def compile_shaped(
         return compile_pattern(pattern, **options)
 
 
-def _check_pattern(pattern: str) -> str:
+def check_pattern(pattern: str) -> str:
+    """The pattern itself; ValueError for an empty one and for one that is too large to be compiled."""
     if not pattern:
         raise ValueError("an empty pattern matches everything")
     if len(pattern) > MAX_PATTERN_CHARACTERS:
@@ -95,13 +96,14 @@ def unfolded_size(pattern: str) -> int:
 
 
 # What a definition takes; each compiles it with its own flags.
-Pattern = Annotated[str, AfterValidator(_check_pattern)]
+Pattern = Annotated[str, AfterValidator(check_pattern)]
 
 
 class Stopwatch:
-    """The time that one check of one answer may take with its pattern, over all its searches."""
+    """The time that one check of one answer may take with its pattern (or `what` else is asked), over all its searches."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, what: str = "the pattern") -> None:
+        self.what = what
         self.seconds = seconds
         self.deadline = time.monotonic() + seconds
 
@@ -113,7 +115,7 @@ class Stopwatch:
         return left
 
     def fault(self) -> CheckFault:
-        return CheckFault(f"the pattern ran longer than {self.seconds:g} s")
+        return CheckFault(f"{self.what} ran longer than {self.seconds:g} s")
 
 
 def search(pattern: Compiled[str], text: str, watch: Stopwatch) -> Match[str] | None:

@@ -18,6 +18,7 @@ from pydantic import (
     model_validator,
 )
 
+from core.errors import KeyedError as KeyedError
 from core.home import Home
 from core.own_paths import MARK, located, stored
 
@@ -65,15 +66,6 @@ def _write(value: str, handler: SerializerFunctionWrapHandler, info: Serializati
 
 OwnPath = Annotated[str, BeforeValidator(_read), WrapSerializer(_write, return_type=str)]
 """A path that may lie below the home: absolute in memory, and stored as `stored` says. What is no path stays as it is."""
-
-
-class KeyedError(ValueError):
-    """Raised by a validator that knows which key is at fault and what to do about it."""
-
-    def __init__(self, message: str, *, key: str | None = None, remedy: str | None = None) -> None:
-        super().__init__(message)
-        self.key = key
-        self.remedy = remedy
 
 
 class Written(BaseModel):

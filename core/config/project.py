@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.config.base import NAME_PATTERN, Loaded
+from core.config.check_files import with_files
 from core.config.golden import GoldenSet, load_golden
 from core.config.model import ModelEntry
 from core.config.recipe import Recipe
@@ -207,8 +208,11 @@ def read_project_file(folder: Path) -> ProjectFile:
 
 
 def load_task(file: Path) -> Task:
-    """The task in a file; its name is the file's."""
-    return validate(Task, named(file), given={"name": file.stem})
+    """The task in a file, with what the files of its checks hold; its name is the file's."""
+    document, wrong = with_files(named(file))
+    if wrong:
+        raise wrong[0]
+    return validate(Task, document, given={"name": file.stem})
 
 
 def load_recipe(file: Path) -> Recipe:

@@ -144,7 +144,9 @@ def _own_words(document: Marked, path: KeyPath, detail: Any) -> InputError:
     return document.error(str(cause) if cause else detail["msg"], path, remedy=remedy)
 
 
-def _dotted(key: str) -> KeyPath:
+def _dotted(key: str | KeyPath) -> KeyPath:
+    if isinstance(key, tuple):
+        return key
     return tuple(int(part) if part.isdigit() else part for part in key.split("."))
 
 
@@ -217,7 +219,7 @@ def _unknown_key(
     path = (*at, *_path_in(data, location, keep_last=True))
     key = str(path[-1])
     models = _models_at(model, location[:-1])
-    known = [name for found_model in models for name in found_model.model_fields]
+    known = [field.alias or name for found_model in models for name, field in found_model.model_fields.items()]
     renamed = {old: new for found_model in models for old, new in getattr(found_model, "also_called", {}).items()}
     meant = renamed.get(key) or nearest(key, known)
     if meant:
