@@ -12,7 +12,7 @@ from core.bakeoff.summary import headline, notes
 from core.errors import InputError
 from core.jobfile.bakeoff import default_incumbent
 from core.scoring.answers import Answer
-from core.scoring.scored_answers import ScoredAnswers, place
+from core.scoring.scored_answers import Modes, ScoredAnswers, place
 from core.scoring.scorer import Score, part_weights, plan_checks
 from core.statistics.comparison import compare_pairs, pair_tests, tied_set
 from core.statistics.input_scores import scores_of_answers
@@ -33,6 +33,7 @@ def build_leaderboard(
     candidates: Mapping[str, str] | None = None,
     repeats: int | None = None,
     curtailed: Collection[str] = (),
+    modes: Mapping[tuple[str, str], Modes] | None = None,
 ) -> Leaderboard:
     """The leaderboard of a bake-off, finished or not.
 
@@ -41,10 +42,11 @@ def build_leaderboard(
     of which there is nothing yet is not seen as missing. The incumbent is the candidate that the others are compared
     with: by default the first base model, else the first that is named, else (without `candidates`) the best. InputError when
     there is no such candidate. `curtailed` candidates were stopped because they can't reach the incumbent any more.
+    `modes` are the failure modes of answers, by their key and candidate.
     """
     inputs: Sequence[GoldenInput] = golden if isinstance(golden, Sequence) else golden.inputs
     answered = list(answers)
-    placed, strangers = place(task, inputs, answered, scores, candidates or {})
+    placed, strangers = place(task, inputs, answered, scores, candidates or {}, modes)
     return leaderboard_of(
         task,
         inputs,

@@ -9,11 +9,12 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from core.bakeoff.input_cells import InputCell, input_cells
+from core.bakeoff.mode_counts import ModeCount, count_modes
 from core.scoring.scored_answers import ScoredAnswers
 from core.scoring.scorer import Part, PlannedCheck
 from core.statistics.consistency import agreement, pass_hat, repeatability, worst_of
 from core.statistics.paired import ROUNDING, Interval, of_scores, t_interval
-from core.statistics.proportions import mcnemar, wilson
+from core.statistics.proportions import majority_test, wilson
 
 if TYPE_CHECKING:
     from core.config.golden import GoldenInput
@@ -46,23 +47,6 @@ class CheckSummary:
     reasons: tuple[LostPoints, ...]
     worst_by_input: tuple[float | None, ...]
     p_to_incumbent: float | None
-
-
-@dataclass(frozen=True)
-class ModeCount:
-    """A failure mode that `count` of `of` answers of a candidate have (`code` of `core.failure_modes`), and the answer that
-    shows it best: its input, its repeat and an excerpt of its text."""
-
-    code: str
-    count: int
-    of: int
-    input_id: str
-    repeat: int
-    excerpt: str
-
-    @property
-    def share(self) -> float:
-        return self.count / self.of
 
 
 @dataclass(frozen=True)
@@ -199,6 +183,7 @@ def build_row(
         inputs=input_cells(scored, repeats),
         curtailed=curtailed,
         sampling_sd=sampling_sd or {},
+        modes=count_modes(scored, incumbent, clusters),
     )
 
 
@@ -239,7 +224,7 @@ def _summary(
     units = len({clusters[name] for name in means})
     p = None
     if binary and incumbent is not None and scored is not incumbent and means:
-        p = _mcnemar(means, incumbent.check_means(check.id))
+        p = majority_test(means, incumbent.check_means(check.id))
     return CheckSummary(
         id=check.id,
         part=check.part,
@@ -251,13 +236,6 @@ def _summary(
         worst_by_input=tuple(map(worst.get, scored.inputs)),
         p_to_incumbent=p,
     )
-
-
-def _mcnemar(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float | None:
-    shared = [(ours[name] > 0.5, theirs[name] > 0.5) for name in ours if name in theirs]
-    if not shared:
-        return None
-    return mcnemar(sum(a and not b for a, b in shared), sum(b and not a for a, b in shared))
 
 
 def _reasons(scored: ScoredAnswers, check_id: str | None = None) -> tuple[LostPoints, ...]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
-from core.config.golden import GoldenInput
 from core.diagnosis.asked import asked_causes, count_causes, job_of, limit_causes
 from core.diagnosis.causes import CERTAINTIES, CONSEQUENCES, Cause
 from core.diagnosis.deployments import resolved, served_causes
@@ -26,6 +25,8 @@ from core.parity.blocking import ROOTS
 from core.parity.comparison import CAUSES
 from core.results.load import StoredBakeoff, StoredTask, load_bakeoff
 from core.scoring.answers import Answer
+from core.scoring.scorer import fault_of, visible
+from core.scoring.seen_answers import asked_candidates
 
 INSTEAD: Mapping[str, tuple[str, ...]] = {
     "template_differs": (
@@ -213,10 +214,21 @@ def _symptoms(lineage: Lineage, link: Link, spec: BakeoffSpec, stored: StoredBak
             job, answers = job_of(candidate), given.get(candidate.name)
             if not answers or not (job in lineage.by_id or link is lineage.asked):
                 continue
-            seen = [one for answer in answers if (one := seen_answer(task, candidate, answer)) is not None]
+            seen = _seen(spec, task, candidate, answers)
             found = find_symptoms(seen, _usual_length(lineage, spec, candidate, given)) if seen else ()
             if found:
                 yield SymptomsOf(link.id, task.name, candidate.name, job, found)
+
+
+def _seen(spec: BakeoffSpec, task: StoredTask, candidate: CandidateSpec, answers: Iterable[Answer]) -> list[SeenAnswer]:
+    """Answers as the detectors see them, without those to inputs that are not there any more."""
+    under_test = next(one for one in spec.tasks if one.name == task.name)
+    asked = asked_candidates(under_test, task.inputs, [candidate])[candidate.name]
+    return [
+        asked.seen(answer, visible(task.task, answer), fault_of(task.task, answer))
+        for answer in answers
+        if answer.input_id in asked.inputs
+    ]
 
 
 def _usual_length(
@@ -240,31 +252,3 @@ def _usual_length(
         ):
             lengths += [one.completion_tokens for one in given.get(other.name, ()) if one.text.strip()]
     return median(lengths) if lengths else None
-
-
-def seen_answer(task: StoredTask, candidate: CandidateSpec, answer: Answer) -> SeenAnswer | None:
-    """An answer as the detectors see it; None of one to an input that is not there any more."""
-    item = next((one for one in task.inputs if one.id == answer.input_id), None)
-    if item is None:
-        return None
-    system = task.task.system if candidate.variant.system is None else candidate.variant.system
-    return SeenAnswer(
-        input_id=answer.input_id,
-        repeat=answer.repeat,
-        text=answer.text,
-        system=system,
-        asked=asked_text(item),
-        thinking=answer.thinking,
-        finish=answer.finish,
-        fault=answer.fault,
-        thinking_asked=(candidate.variant.think or task.task.thinking) == "on",
-        completion_tokens=answer.completion_tokens,
-    )
-
-
-def asked_text(item: GoldenInput) -> str:
-    """What a golden input says, its messages one after the other."""
-    try:
-        return "\n".join(text for role, text in item.conversation("") if role != "system")
-    except BakehouseError:  # it names a file that is gone
-        return ""

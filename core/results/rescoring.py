@@ -24,6 +24,7 @@ from core.results.load import (
     with_checks,
 )
 from core.results.scoring_pool import score_stored
+from core.scoring.seen_answers import asked_candidates
 from core.store.answer_scores import AnswerScores
 from core.store.database import transaction
 from core.store.jobs import get_job
@@ -52,7 +53,9 @@ def rescore(home: Home, connection: sqlite3.Connection, job_id: int, *, author: 
     tasks = [with_checks(under_test.task, checks[under_test.name]) for under_test in spec.tasks]
     scores: list[AnswerScores] = []
     for task, under_test in zip(tasks, spec.tasks, strict=True):
-        scores += score_stored(connection, job_id, task, golden_inputs(under_test), timeout)
+        inputs = golden_inputs(under_test)
+        asked = asked_candidates(under_test, inputs, spec.candidates)
+        scores += score_stored(connection, job_id, task, inputs, timeout, asked=asked)
     changes = tuple(
         replace(change, task=before.name if len(spec.tasks) > 1 else "")
         for before, now in zip(spec.tasks, tasks, strict=True)
@@ -93,7 +96,7 @@ def same_result(
     checks: Mapping[str, Any],
     scores: Iterable[AnswerScores],
 ) -> bool:
-    """Was a former result made with these checks by task, and do they still say the same of every answer?"""
+    """Was a former result made with these checks by task, and is the same said of every answer, its failure modes among it?"""
     if {task.name: checks_of(task.task) for task in former.tasks} != checks:
         return False
     return _said(answer_scores(connection, job_id, former.scoring.number)) == _said(scores)
@@ -114,6 +117,7 @@ def _said(found: Iterable[AnswerScores]) -> set[tuple[Any, ...]]:
             one.candidate,
             frozenset(zip(names(one.checks), one.points, strict=True)),
             frozenset(names(one.checks)[at] for at in one.faulty),
+            one.modes,
         )
         for one in found
     }

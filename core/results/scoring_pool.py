@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import sqlite3
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -21,6 +21,7 @@ from core.store.answer_scores import AnswerScores
 if TYPE_CHECKING:
     from core.config.golden import GoldenInput
     from core.config.task import Task
+    from core.scoring.seen_answers import AskedCandidate
 
 CHUNK = 500
 """Answers that a process is given at a time."""
@@ -39,11 +40,12 @@ def score_stored(
     inputs: Sequence[GoldenInput],
     pattern_timeout: float,
     processes: int | None = None,
+    asked: Mapping[str, AskedCandidate] | None = None,
 ) -> list[AnswerScores]:
     """What the checks of the task say of each stored answer, in the order of the answers; none of a server's fault.
 
     `processes`: by default one for each core, and none for few answers. InputError when an answer is to an input that the
-    golden set lacks.
+    golden set lacks. `asked` as `Scorer` takes it.
     """
     rows = connection.execute("SELECT count(*) FROM answers WHERE job_id = ? AND task = ?", [job_id, task.name])
     count = int(rows.fetchone()[0])
@@ -53,9 +55,9 @@ def score_stored(
         # A process that was killed (too little memory, say) takes the pool with it: then it is done here, one after the other.
         with suppress(BrokenProcessPool):
             return _side_by_side(
-                _documents(connection, job_id, task.name), (task, list(inputs), pattern_timeout), processes
+                _documents(connection, job_id, task.name), (task, list(inputs), pattern_timeout, asked), processes
             )
-    scorer = Scorer(task, inputs, pattern_timeout)
+    scorer = Scorer(task, inputs, pattern_timeout, asked)
     return [found for chunk in _documents(connection, job_id, task.name) for found in _score(scorer, chunk)]
 
 
@@ -79,9 +81,11 @@ def _documents(connection: sqlite3.Connection, job_id: int, task: str) -> Iterat
         yield [row[0] for row in rows]
 
 
-def _prepare(task: Task, inputs: Sequence[GoldenInput], pattern_timeout: float) -> None:
+def _prepare(
+    task: Task, inputs: Sequence[GoldenInput], pattern_timeout: float, asked: Mapping[str, AskedCandidate] | None
+) -> None:
     global _scorer
-    _scorer = Scorer(task, inputs, pattern_timeout)
+    _scorer = Scorer(task, inputs, pattern_timeout, asked)
 
 
 def _score_chunk(documents: Sequence[str]) -> list[AnswerScores]:

@@ -11,7 +11,16 @@ from itertools import compress, islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from core.scoring.answers import Answer
-from core.scoring.scored_answers import FIGURES, AnswerColumns, ScoredAnswers, check_names
+from core.scoring.scored_answers import (
+    FIGURES,
+    AnswerColumns,
+    Modes,
+    ScoredAnswers,
+    ShownMode,
+    best_shown,
+    check_names,
+    shown_piece,
+)
 from core.scoring.scorer import PlannedCheck, Scorer, part_weights, plan_all
 from core.store.answer_scores import Kept
 from core.store.scores import keep, read_plan
@@ -23,7 +32,7 @@ if TYPE_CHECKING:
     from core.config.golden import GoldenInput
     from core.config.task import Task
 
-COLUMNS = ("id", "candidate", "input_id", "fault", *FIGURES)
+COLUMNS = ("id", "candidate", "input_id", "repeat", "fault", *FIGURES)
 # Texts that are read at a time: 10 MB answers exist.
 _CHUNK = 200
 # Between the texts of a row that are read as one; JSON has no such character.
@@ -64,7 +73,7 @@ def read_stored_answers(
     rows = cursor.execute(
         f"""
         SELECT {", ".join(f"a.{name}" for name in COLUMNS)}, a.finish = 'length', s.plan_id,
-               s.points || char(31) || s.details || char(31) || s.faulty, s.fault, s.compared, s.thinks_aloud
+               s.points || char(31) || s.details || char(31) || s.faulty, s.fault, s.compared, s.thinks_aloud, s.modes
         FROM answers a INDEXED BY answer_figures
         LEFT JOIN scores s ON s.job_id = a.job_id AND s.rescoring = ? AND s.answer_id = a.id
         WHERE a.job_id = ? AND a.task = ? ORDER BY a.job_id, a.task, a.candidate, a.input_id, a.repeat
@@ -94,16 +103,18 @@ def read_stored_answers(
         first, behind = np.searchsorted(of_candidate[sequence], [code, code + 1])
         sections[name] = sequence[first:behind]
     checks, weights = check_names(plans), part_weights(task)
+    of_answers = {name: columns.of_answers(places, chosen) for name, chosen in sections.items()}
     found = {
         name: ScoredAnswers(
             candidate=name,
             inputs=tuple(order),
             checks=checks,
             weights=weights,
-            columns=columns.of_answers(places, chosen),
+            columns=of_answers[name],
             unscored=left.get(name, Counter())["unscored"],
             server_faults=left.get(name, Counter())["server"],
             parsed=_taken(columns.compared, chosen),
+            shown=columns.shown(chosen, of_answers[name]),
         )
         for name, chosen in sections.items()
     }
@@ -126,7 +137,7 @@ class _Columns:
         import numpy as np
 
         self.connection, self.plans = connection, plans
-        names = (*COLUMNS, "cut", "plan_id", "said", "model_fault", "compared", "thinks_aloud")
+        names = (*COLUMNS, "cut", "plan_id", "said", "model_fault", "compared", "thinks_aloud", "modes")
         values = list(zip(*rows, strict=True)) if rows else [()] * len(names)
         self._columns: dict[str, Sequence[Any]] = dict(zip(names, values, strict=True))
         self.number = len(rows)
@@ -135,6 +146,8 @@ class _Columns:
         self.figures["tries"] = np.nan_to_num(self.figures["tries"], nan=1.0)
         self.cut = np.array(self.of("cut"), bool)
         self.aloud = np.array(self.of("thinks_aloud"), bool)
+        read = {text: None if text is None else tuple(json.loads(text)) for text in set(self.of("modes"))}
+        self.modes: list[Modes] = [read[text] for text in self.of("modes")]
         self.compared: list[Hashable] = list(self.of("compared"))
         self.faults: list[Any] = [
             fault or stored for fault, stored in zip(self.of("fault"), self.of("model_fault"), strict=True)
@@ -231,7 +244,30 @@ class _Columns:
             cut=self.cut[chosen],
             aloud=self.aloud[chosen],
             figures={name: values[chosen] for name, values in self.figures.items()},
+            modes=[self.modes[at] for at in listed],
         )
+
+    def shown(self, chosen: NDArray[np.intp], answers: AnswerColumns) -> dict[str, ShownMode]:
+        """The answers of a candidate that show its failure modes: these are the only texts that a board reads."""
+        best = {code: int(chosen[at]) for code, at in best_shown(answers).items()}
+        if not best:
+            return {}
+        ids = sorted({self.of("id")[at] for at in best.values()})
+        marks = ", ".join("?" * len(ids))
+        texts = {
+            answer_id: (text or "", thinking)
+            for answer_id, text, thinking in self.connection.execute(
+                "SELECT id, json_extract(document, '$.text'), json_extract(document, '$.thinking') "
+                f"FROM answers WHERE id IN ({marks})",
+                ids,
+            )
+        }
+        return {
+            code: ShownMode(
+                self.of("input_id")[at], self.of("repeat")[at], shown_piece(code, *texts[self.of("id")[at]])
+            )
+            for code, at in best.items()
+        }
 
 
 def _turned(

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from core.failure_modes import excerpt
 from core.scoring.answers import Answer, Fault
 from core.scoring.scorer import (
     Part,
@@ -45,6 +46,16 @@ FIGURES = (
 """What of an answer's measurements a board is made of, by the fields of `Answer`."""
 Details = tuple[tuple[int, str], ...]
 """(place of a check, words) of the checks that had something to say of an answer."""
+Modes = tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
+class ShownMode:
+    """The answer that shows a failure mode best, and an excerpt of it."""
+
+    input_id: str
+    repeat: int
+    excerpt: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +64,7 @@ class AnswerColumns:
 
     `place` is the place of the answer's input in the golden set, `points` has a column for each check of the task. `figures`
     holds `FIGURES`, not a number where nothing was measured; `cut` answers ended at the limit, `aloud` ones seem to begin with
-    thinking.
+    thinking. `modes` are the failure modes of each answer, None where its scoring was made before they were looked for.
     """
 
     place: NDArray[np.intp]
@@ -64,6 +75,7 @@ class AnswerColumns:
     cut: NDArray[np.bool_]
     aloud: NDArray[np.bool_]
     figures: Mapping[str, Floats]
+    modes: Sequence[Modes]
 
     def __len__(self) -> int:
         return len(self.place)
@@ -95,6 +107,8 @@ class ScoredAnswers:
     parsed: Callable[[], Sequence[Hashable]]
     answers: Sequence[ScoredAnswer] = field(default=())
     """The answers themselves, where they were at hand."""
+    shown: Mapping[str, ShownMode] = field(default_factory=dict)
+    """By the code of each failure mode that an answer has."""
 
     @cached_property
     def by_input(self) -> dict[str, list[ScoredAnswer]]:
@@ -219,12 +233,17 @@ class ScoredAnswer:
 
 
 def place(
-    task: Task, inputs: Sequence[GoldenInput], answers: Iterable[Answer], scores: Iterable[Score], names: Iterable[str]
+    task: Task,
+    inputs: Sequence[GoldenInput],
+    answers: Iterable[Answer],
+    scores: Iterable[Score],
+    names: Iterable[str],
+    modes: Mapping[tuple[str, str], Modes] | None = None,
 ) -> tuple[dict[str, ScoredAnswers], int]:
     """The scored answers by candidate (those of `names` first, then as they turn up), and how many answers are to no input.
 
     A retry of what the server spoiled takes the place of the spoiled one; of two good answers for one place the later
-    counts.
+    counts. `modes` are the failure modes of answers, by their key and candidate.
     """
     plans = plan_all(task, inputs)
     by_answer: dict[tuple[str, str], dict[str, Score]] = {}
@@ -241,7 +260,7 @@ def place(
         if before is None or answer.fault != "server" or before.fault == "server":
             taken[(answer.input_id, answer.repeat)] = answer
     return {
-        name: _of_candidate(task, name, inputs, plans, taken, by_answer) for name, taken in placed.items()
+        name: _of_candidate(task, name, inputs, plans, taken, by_answer, modes or {}) for name, taken in placed.items()
     }, strangers
 
 
@@ -252,6 +271,7 @@ def _of_candidate(
     plans: Mapping[str, Sequence[PlannedCheck]],
     taken: Mapping[tuple[str, int], Answer],
     by_answer: Mapping[tuple[str, str], Mapping[str, Score]],
+    modes: Mapping[tuple[str, str], Modes],
 ) -> ScoredAnswers:
     import numpy as np
 
@@ -289,7 +309,13 @@ def _of_candidate(
         cut=np.array([one.answer.finish == "length" for one in found], bool),
         aloud=np.array([seems_to_think_aloud(one.answer.text) for one in found], bool),
         figures={name: np.array([getattr(one.answer, name) for one in found], float) for name in FIGURES},
+        modes=[modes.get((one.answer.key, candidate)) for one in found],
     )
+    shown = {
+        code: ShownMode(answer.input_id, answer.repeat, shown_piece(code, answer.text, answer.thinking))
+        for code, at in best_shown(columns).items()
+        if (answer := found[at].answer)
+    }
     return ScoredAnswers(
         candidate,
         tuple(items),
@@ -300,7 +326,30 @@ def _of_candidate(
         left["server"],
         parsed,
         found,
+        shown,
     )
+
+
+def best_shown(columns: AnswerColumns) -> dict[str, int]:
+    """The answer that shows each failure mode best, by its place in the columns.
+
+    It is of the input most of whose answers have the mode, and has as few other modes as can be; of several the first.
+    """
+    by_input: Counter[tuple[str, int]] = Counter()
+    places = columns.place.tolist()
+    for at, codes in zip(places, columns.modes, strict=True):
+        by_input.update((code, at) for code in codes or ())
+    best: dict[str, tuple[int, int, int]] = {}
+    for number, (at, codes) in enumerate(zip(places, columns.modes, strict=True)):
+        for code in codes or ():
+            rank = (-by_input[code, at], len(codes or ()), number)
+            best[code] = min(best.get(code, rank), rank)
+    return {code: number for code, (*_, number) in best.items()}
+
+
+def shown_piece(code: str, text: str, thinking: str | None) -> str:
+    """The excerpt of an answer that shows a failure mode; of its thinking where there is no other text."""
+    return excerpt(code, text if text.strip() else thinking or "")
 
 
 def check_names(plans: Mapping[str, Sequence[PlannedCheck]]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from core.checks import CapturedEqualsCheck, CheckResult, build, check_hash, check_ids
 from core.checks.base import BaseDefinition
 from core.errors import InputError
+from core.failure_modes import find
 from core.scoring.answers import Answer, Fault, find_fault, known_fields
 from core.store.answer_scores import AnswerScores, Kept
 from core.thinking import Split, seems_to_think_aloud, split_thinking
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from core.config.golden import GoldenInput
     from core.config.task import Task
+    from core.scoring.seen_answers import AskedCandidate
 
 Part = Literal["format", "content"]
 PARTS: tuple[Part, ...] = ("format", "content")
@@ -128,13 +130,23 @@ def fault_words(fault: Fault, answer: Answer) -> str:
 
 
 class Scorer:
-    """The checks of a task, ready for answers to its golden inputs. `pattern_timeout` is in seconds, for each check."""
+    """The checks of a task, ready for answers to its golden inputs. `pattern_timeout` is in seconds, for each check.
 
-    def __init__(self, task: Task, golden: Iterable[GoldenInput], pattern_timeout: float = 1.0) -> None:
+    `asked` is what each candidate was asked, by its name: in the answers of those failure modes are looked for.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        golden: Iterable[GoldenInput],
+        pattern_timeout: float = 1.0,
+        asked: Mapping[str, AskedCandidate] | None = None,
+    ) -> None:
         self.task = task
         self.inputs = {item.id: item for item in golden}
         self.plans = plan_all(task, self.inputs.values())
         self.pattern_timeout = pattern_timeout
+        self.asked = asked or {}
         self._named = {
             name: tuple((check.id, check.part, check.hash) for check in plan) for name, plan in self.plans.items()
         }
@@ -151,11 +163,22 @@ class Scorer:
         fault, aloud = fault_of(self.task, answer), seems_to_think_aloud(answer.text)
         if fault == "server":
             return None
+        split = visible(self.task, answer)
+        asked = self.asked.get(answer.candidate)
+        modes = None if asked is None else tuple(mode.code for mode in find(asked.seen(answer, split, fault)))
         if fault is not None:
-            words = dict.fromkeys(range(len(plan)), fault_words(fault, answer))
-            zeros = (0.0,) * len(plan)
-            return AnswerScores(answer.key, named, zeros, words, (), fault, digest_of(fault), answer.candidate, aloud)
-        text = visible(self.task, answer).text
+            return AnswerScores(
+                answer_key=answer.key,
+                checks=named,
+                points=(0.0,) * len(plan),
+                details=dict.fromkeys(range(len(plan)), fault_words(fault, answer)),
+                fault=fault,
+                compared=digest_of(fault),
+                candidate=answer.candidate,
+                thinks_aloud=aloud,
+                modes=modes,
+            )
+        text = split.text
         by_id = _run(plan, text, self.inputs[answer.input_id].expect, self.pattern_timeout)
         results = [by_id[check.id] for check in plan]
         captured = captures_of(
@@ -170,6 +193,7 @@ class Scorer:
             compared=digest_of(compared_by(captured, text)),
             candidate=answer.candidate,
             thinks_aloud=aloud,
+            modes=modes,
         )
 
     def keep(self, answer: Answer, faulty: Iterable[str]) -> Kept:

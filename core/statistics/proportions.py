@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 from core.statistics.paired import LEVEL, Interval
 
@@ -29,3 +30,12 @@ def mcnemar(only_ours: int, only_theirs: int) -> float:
     from scipy.special import bdtr
 
     return min(1.0, 2 * float(bdtr(min(only_ours, only_theirs), discordant, 0.5)))
+
+
+def majority_test(ours: Mapping[str, float], theirs: Mapping[str, float]) -> float | None:
+    """McNemar's p of two candidates, each by the share of an input's answers that have something: an input has it where most of
+    its answers do. None where no input is in both."""
+    shared = [(ours[name] > 0.5, theirs[name] > 0.5) for name in ours if name in theirs]
+    if not shared:
+        return None
+    return mcnemar(sum(a and not b for a, b in shared), sum(b and not a for a, b in shared))

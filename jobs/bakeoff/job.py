@@ -142,12 +142,14 @@ def _score(context: JobContext, spec: BakeoffSpec, inputs: Inputs, record: Answe
     from core.bakeoff.ranking import build_leaderboard
     from core.bakeoff.result import result_message, result_summary
     from core.scoring.scorer import Scorer, singles
+    from core.scoring.seen_answers import asked_candidates
 
     lines, boards = [], {}
     for under_test in spec.tasks:
         task = under_test.task
         answers = [answer for answer in record.answers if answer.task == task.name]
-        scorer = Scorer(task, inputs[task.name], spec.pattern_timeout_seconds)
+        asked = asked_candidates(under_test, inputs[task.name], spec.candidates)
+        scorer = Scorer(task, inputs[task.name], spec.pattern_timeout_seconds, asked)
         scores = [found for answer in answers if (found := scorer.score(answer)) is not None]
         lines += [json.dumps(one.to_json(), ensure_ascii=False) for one in scores]
         boards[task.name] = board = build_leaderboard(
@@ -159,6 +161,7 @@ def _score(context: JobContext, spec: BakeoffSpec, inputs: Inputs, record: Answe
             candidates=spec.forms,
             repeats=under_test.repeats,
             curtailed=record.curtailed(task.name),
+            modes={(one.answer_key, one.candidate or ""): one.modes for one in scores},
         )
         for row in board.rows:
             of_task = f"{task.name}, " if len(spec.tasks) > 1 else ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,12 @@ from core.results.load import StoredTask, load_bakeoff
 from core.results.rescoring import rescore
 from core.results.scoring_pool import score_stored
 from core.scoring.scorer import score_answers
+from core.statistics.proportions import wilson
 from core.store.database import open_database, transaction
 from core.store.rescorings import list_rescorings
-from core.store.scores import insert_answer_scores
+from core.store.scores import answer_scores, insert_answer_scores
 from tests.support.check_scores import insert_check_scores
-from tests.support.measured_bakeoff import CANDIDATES, JUDGE, PLAN, MeasuredBakeoff, measured_bakeoff
+from tests.support.measured_bakeoff import CANDIDATES, JUDGE, PLAN, TEXTS, MeasuredBakeoff, measured_bakeoff
 
 FORMS = {"m base": "base", "m tuned": "adapter", **dict.fromkeys(CANDIDATES[2:], "served")}
 LINE, PRICE, HEAD = JUDGE["format"][0], JUDGE["content"][0], PLAN["format"][0]
@@ -36,8 +38,9 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MeasuredBa
     yield measured_bakeoff(tmp_path)
 
 
-def of_objects(stored: StoredTask) -> Any:
+def of_objects(stored: StoredTask, connection: Any = None, job_id: int = 0, number: int = 0) -> Any:
     """The board of the same answers and scores, one object each; what loads took is in neither."""
+    found = [] if connection is None else answer_scores(connection, job_id, number, stored.name)
     board = build_leaderboard(
         stored.task,
         stored.inputs,
@@ -46,6 +49,7 @@ def of_objects(stored: StoredTask) -> Any:
         stored.incumbent,
         candidates=stored.forms,
         repeats=stored.repeats,
+        modes={(one.answer_key, one.candidate or ""): one.modes for one in found},
     )
     return plain(board)
 
@@ -137,14 +141,28 @@ def test_holes_faults_and_strangers_are_counted_alike(made: MeasuredBakeoff) -> 
         assert stored.leaderboard().row("box:qwen3:4b").missing == 4, "answers without a score"
 
 
-def test_a_board_reads_no_text(made: MeasuredBakeoff) -> None:
+def test_a_board_reads_the_texts_of_the_answers_that_it_shows_and_no_other(made: MeasuredBakeoff) -> None:
     with contextlib.closing(open_database(made.home)) as connection:
+        with transaction(connection):
+            connection.execute(
+                "UPDATE answers SET document = json_set(document, '$.finish', 'length') "
+                "WHERE task = 'judge' AND candidate = 'm tuned' AND (input_id = 'tent' OR repeat = 2)"
+            )
+        before = load_bakeoff(made.home, connection, made.job_id).task("judge").leaderboard()
+        assert [row.modes for row in before.rows] == [None] * len(CANDIDATES), "nobody has looked for them yet"
         rescored(made, connection)
         read: list[str] = []
         connection.set_trace_callback(read.append)
-        load_bakeoff(made.home, connection, made.job_id).leaderboards()
+        board = load_bakeoff(made.home, connection, made.job_id).task("judge").leaderboard()
         connection.set_trace_callback(None)
-    assert read and not any("document" in statement and "answers" in statement for statement in read)
+    (texts,) = [statement for statement in read if "document" in statement and "answers" in statement]
+    assert re.search(r"IN \(\d+\)$", texts), "one answer"
+    (cut,) = board.row("m tuned").modes or ()
+    assert (cut.code, cut.count, cut.of, cut.inputs) == ("cut", 3, 4, 2)
+    assert (cut.input_id, cut.repeat) == ("tent", 1), "both of its answers are cut"
+    assert cut.excerpt in TEXTS
+    assert cut.interval == wilson(1.5, 2) and cut.p_to_incumbent == 1.0
+    assert board.row("m base").modes == ()
 
 
 def test_the_collector_runs_again_behind_a_board_and_behind_one_that_fails() -> None:
@@ -177,6 +195,8 @@ def test_over_several_tasks_the_newest_is_what_their_checks_say_and_the_original
     monkeypatch.setenv("XDG_CONFIG_HOME", str(folder / "config"))
     made = measured_bakeoff(folder)
     with contextlib.closing(open_database(made.home)) as connection:
+        # The scores of an older version know no failure modes: the first rescoring finds them.
+        assert rescore(made.home, connection, made.job_id, author="anna")[1]
         original = load_bakeoff(made.home, connection, made.job_id).leaderboards()
         present = {"judge": (JUDGE["format"], JUDGE["content"]), "plan": (PLAN["format"], [])}
         count = 0
@@ -192,9 +212,11 @@ def test_over_several_tasks_the_newest_is_what_their_checks_say_and_the_original
             for stored in bakeoff.tasks:
                 fresh = score_answers(stored.task, stored.inputs, stored.answers)
                 assert sorted(map(said, stored.scores)) == sorted(map(said, fresh))
-                assert plain(stored.leaderboard()) == of_objects(stored)
-            assert load_bakeoff(made.home, connection, made.job_id, 0).leaderboards() == original
-        assert [one.number for one in list_rescorings(connection, made.job_id)] == list(range(1, count + 1))
+                assert plain(stored.leaderboard()) == of_objects(
+                    stored, connection, made.job_id, bakeoff.scoring.number
+                )
+            assert load_bakeoff(made.home, connection, made.job_id, 1).leaderboards() == original
+        assert [one.number for one in list_rescorings(connection, made.job_id)] == list(range(1, count + 2))
 
 
 def said(score: Any) -> str:
