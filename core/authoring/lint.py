@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.checks import CapturedEqualsCheck, build, check_ids
+from core.checks import build, check_ids
 from core.config.check_files import with_files
 from core.config.golden import GoldenInput, check_document, golden_document
 from core.config.model import ModelEntry
@@ -108,7 +108,7 @@ def _idle_checks(task: Task, completions: list[str]) -> Iterator[InputError]:
     places = [("format", index) for index in range(len(task.format))]
     places += [("content", index) for index in range(len(task.content))]
     for name, place, definition in zip(names, places, [*task.format, *task.content], strict=True):
-        if isinstance(definition, CapturedEqualsCheck) or list(definition.expect_keys()):
+        if definition.reads_captures or list(definition.expect_keys()):
             continue  # a line of training data has no expectations
         check, first = build(definition, TRY_SECONDS), ""
         for text in completions:

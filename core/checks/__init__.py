@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import Field
 
 from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult
 from core.checks.captured_equals import CapturedEqualsCheck, score_captured_equals
 from core.checks.contains import ContainsAllCheck, ContainsAnyCheck, NotContainsCheck, score_contains
+from core.checks.each_item import EachItemCheck, score_each_item
 from core.checks.heading import HeadingCheck, score_heading
 from core.checks.json_schema import JsonSchemaCheck, score_json_schema
+from core.checks.lengths import CharactersCheck, LinesCheck, WordsCheck, score_length
+from core.checks.number_range import NumberRangeCheck, score_number_range
 from core.checks.regex import RegexCheck, score_regex
+from core.checks.section_order import SectionOrderCheck, score_section_order
 from core.checks.similarity import SimilarityCheck, score_similarity
 from core.checks.table import TableCheck, score_table
 from core.files import sha256_json
@@ -39,21 +43,9 @@ __all__ = [
     "check_ids",
 ]
 
-CheckDefinition = Annotated[
-    HeadingCheck
-    | TableCheck
-    | RegexCheck
-    | ContainsAnyCheck
-    | ContainsAllCheck
-    | NotContainsCheck
-    | CapturedEqualsCheck
-    | JsonSchemaCheck
-    | SimilarityCheck,
-    Field(discriminator="check"),
-]
-
 Scorer = Callable[[Any, str, Mapping[str, Any], Captures, float], CheckResult]
 
+# What scores each kind of definition. A check is added by its line here.
 REGISTRY: dict[type[BaseDefinition], Scorer] = {
     HeadingCheck: score_heading,
     TableCheck: score_table,
@@ -62,9 +54,21 @@ REGISTRY: dict[type[BaseDefinition], Scorer] = {
     ContainsAllCheck: score_contains,
     NotContainsCheck: score_contains,
     CapturedEqualsCheck: score_captured_equals,
+    SectionOrderCheck: score_section_order,
+    LinesCheck: score_length,
+    WordsCheck: score_length,
+    CharactersCheck: score_length,
+    NumberRangeCheck: score_number_range,
+    EachItemCheck: score_each_item,
     JsonSchemaCheck: score_json_schema,
     SimilarityCheck: score_similarity,
 }
+
+if TYPE_CHECKING:
+    CheckDefinition = BaseDefinition
+else:
+    # pydantic is told by the key `check` which of them is meant.
+    CheckDefinition = Annotated[Union[tuple(REGISTRY)], Field(discriminator="check")]  # noqa: UP007 - of as many as there are
 
 # Some 50,000 tokens. The time limit covers the patterns; this covers the markdown parser (at worst 1 s for so much).
 MAX_TEXT_CHARACTERS = 200_000
@@ -78,7 +82,7 @@ class Check:
     pattern_timeout: float
 
     def score(self, text: str, expect: Mapping[str, Any], captures: Captures | None = None) -> CheckResult:
-        """What the check says of `text`; `captures` are those of the format checks, for `captured_equals`."""
+        """What the check says of `text`; `captures` are those of the format checks, for those that read them."""
         if len(text) > MAX_TEXT_CHARACTERS:
             return CheckResult(0.0, f"the answer has more than {MAX_TEXT_CHARACTERS:,} characters", faulty=True)
         scorer = REGISTRY[type(self.definition)]
@@ -112,7 +116,7 @@ def check_ids(definitions: Iterable[BaseDefinition]) -> list[str]:
 
 
 def capture_names(definitions: Iterable[BaseDefinition]) -> set[str]:
-    """The names that these checks capture: what a `captured_equals` beside them can ask for."""
+    """The names that these checks capture: what a check beside them can read."""
     return {name for definition in definitions for name in definition.group_names()}
 
 
@@ -126,7 +130,7 @@ def check_hash(
 ) -> str:
     """Hex SHA-256 over all that decides what a check says: its definition, the version of its code, and what it reads.
 
-    `name` is its id among the checks of the task (`check_ids`), `sources` are the checks whose captures it compares,
+    `name` is its id among the checks of the task (`check_ids`), `sources` are the checks whose captures it reads,
     `expect` the golden input's expectations, of which only the keys that it asks for count. The weight changes no value
     and is left out: a task can be weighted anew without scoring anew.
     """
@@ -134,9 +138,15 @@ def check_hash(
         {
             "name": name or check_id(definition),
             "part": part,
-            "definition": definition.model_dump(mode="json", exclude={"id", "weight"}),
+            "definition": definition.model_dump(mode="json", exclude={"id", "weight", *_unsaid(definition)}),
             "version": definition.VERSION,
             "sources": [check_hash(source) for source in sources],
             "expect": {key: (expect or {}).get(key) for key in definition.expect_keys()},
         }
     )
+
+
+def _unsaid(definition: BaseDefinition) -> list[str]:
+    """The keys that came after scores were stored, where they say what held before."""
+    fields = type(definition).model_fields
+    return [key for key in definition.UNHASHED_DEFAULTS if getattr(definition, key) == fields[key].default]

@@ -84,6 +84,13 @@ class BaseDefinition(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
+    # Keys that take `expect.KEY`.
+    FROM_EXPECT: ClassVar[tuple[str, ...]] = ("count", "rows", "values")
+    # The key that names the captures which the check reads.
+    READ_KEY: ClassVar[str] = "name"
+    # Keys that came later than stored scores: as long as they say nothing new, they are no part of the check's hash.
+    UNHASHED_DEFAULTS: ClassVar[tuple[str, ...]] = ()
+
     # Raised when the code of a check changes what it says of the same answer: stored scores are then seen to be old.
     # 2: all checks compare in one normal form; a table in a code block counts. 3: the sign for micro is the Greek letter.
     VERSION: ClassVar[int] = 3
@@ -107,9 +114,17 @@ class BaseDefinition(BaseModel):
         """The named groups that this check captures."""
         return ()
 
+    def read_names(self) -> tuple[str, ...] | None:
+        """The captured names that this check reads; None: whatever is captured. Such a check is scored after the others."""
+        return ()
+
+    @property
+    def reads_captures(self) -> bool:
+        return self.read_names() != ()
+
     def expect_keys(self) -> tuple[str, ...]:
         """The keys of a golden input's `expect` that this check asks for."""
-        asked = (getattr(self, name) for name in type(self).model_fields if name in ("count", "rows", "values"))
+        asked = (getattr(self, name) for name in self.FROM_EXPECT if name in type(self).model_fields)
         return tuple(value.removeprefix(EXPECT) for value in asked if is_expect_key(value))
 
 

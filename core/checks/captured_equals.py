@@ -27,6 +27,9 @@ class CapturedEqualsCheck(BaseDefinition):
     def default_id(self) -> str:
         return f"{self.name} equals expect"
 
+    def read_names(self) -> tuple[str, ...]:
+        return (self.name,)
+
     def expect_keys(self) -> tuple[str, ...]:
         return (self.name,)
 

@@ -11,7 +11,8 @@ from pydantic import AfterValidator
 EVERY = "*"
 
 
-def _check_pointer(pointer: str) -> str:
+def check_pointer(pointer: str) -> str:
+    """The pointer; ValueError for a text that is none."""
     if pointer and not pointer.startswith("/"):
         raise ValueError(f"a JSON pointer begins with `/`: write `/{pointer}`")
     for part in pointer.split("/")[1:]:
@@ -20,7 +21,7 @@ def _check_pointer(pointer: str) -> str:
     return pointer
 
 
-Pointer = Annotated[str, AfterValidator(_check_pointer)]
+Pointer = Annotated[str, AfterValidator(check_pointer)]
 
 
 def parts_of_pointer(pointer: str) -> list[str]:

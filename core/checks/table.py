@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from core.checks.base import BaseDefinition, Captures, CheckResult, Count, resolve_count
+from core.checks.base import Captures, CheckResult, Count, resolve_count
+from core.checks.forgiveness import Forgive, Forgiven, ForgivingDefinition, same_name
 from core.checks.lookalikes import alike_as_whole
-from core.checks.normal_form import plain, structural
 
 if TYPE_CHECKING:
     from core.checks.markdown import Document, Table
 
 
-class TableCheck(BaseDefinition):
+class TableCheck(ForgivingDefinition):
+    FORGIVES: ClassVar[tuple[Forgiven, ...]] = ("fence", "code", "nested", "escaped_pipes")
+
+    forgive: Forgive = ("code", "escaped_pipes")
     check: Literal["table"]
     columns: tuple[str, ...] | None = Field(default=None, min_length=1, strict=False)
     rows: Count | None = None
@@ -29,30 +31,28 @@ def score_table(
 ) -> CheckResult:
     """1 when exactly `count` tables have the columns, in this order, and each of them has `rows` body rows.
 
-    Where no table stands in the text itself, those in code blocks beside it count: a reader sees a table.
+    Where no table stands in the text itself, those in code blocks beside it count (`forgive: [code]`): a reader sees a table.
 
     Tables with other columns are no fault of this check. Partial: the right tables that are asked for, over the
     tables that have the columns or are asked for, whichever are more.
     """
-    from core.checks.markdown import parse
+    from core.checks.markdown import document, tables
 
     expected = resolve_count(definition.count, expect)
     rows = None if definition.rows is None else resolve_count(definition.rows, expect)
-    document = parse(structural(text, definition.parts))
-    tables = document.tables or document.tables_in_code
-    named = [table for table in tables if _has_columns(definition, table)]
+    read = document(text, definition.parts, definition.forgiven)
+    found = tables(read, definition.forgiven)
+    named = [table for table in found if _has_columns(definition, table)]
     right = [table for table in named if rows is None or table.rows == rows]
     good = len(right) == len(named) == expected
     if good:
         return CheckResult(1.0)
     share = min(len(right), expected) / max(len(named), expected) if definition.partial else 0.0
-    return CheckResult(share, _why(definition, document, tables, named, right, rows, expected))
+    return CheckResult(share, _why(definition, read, found, named, right, rows, expected))
 
 
 def _names(definition: TableCheck, columns: tuple[str, ...]) -> list[str]:
-    blanks = r"\s+" if "spaces" in definition.parts else r"[ \t\n]+"
-    stripped = (re.sub(blanks, " ", plain(column, definition.parts)).strip(" ") for column in columns)
-    return [column if definition.case_sensitive else column.casefold() for column in stripped]
+    return [same_name(column, definition.parts, case_sensitive=definition.case_sensitive) for column in columns]
 
 
 def _has_columns(definition: TableCheck, table: Table) -> bool:
@@ -61,8 +61,8 @@ def _has_columns(definition: TableCheck, table: Table) -> bool:
 
 def _why(
     definition: TableCheck,
-    document: Document,
-    tables: tuple[Table, ...],
+    read: Document,
+    found: list[Table],
     named: list[Table],
     right: list[Table],
     rows: int | None,
@@ -74,14 +74,14 @@ def _why(
         return f"{which} {wrong.rows} row{'s' if wrong.rows != 1 else ''}, {rows} expected"
     if named or not expected:
         return f"{len(named)} table{'s' if len(named) != 1 else ''}, {expected} expected"
-    if document.fenced:
+    if read.fenced:
         return "the whole answer is in a code block"
-    if tables and definition.columns is not None:
-        return f"the table has other columns{_alike(definition, definition.columns, tables)}"
+    if found and definition.columns is not None:
+        return f"the table has other columns{_alike(definition, definition.columns, found)}"
     return "no table"
 
 
-def _alike(definition: TableCheck, wanted: tuple[str, ...], tables: tuple[Table, ...]) -> str:
+def _alike(definition: TableCheck, wanted: tuple[str, ...], tables: list[Table]) -> str:
     """What only looks like a column that is asked for, if anything does."""
     pairs = (pair for table in tables for pair in zip(table.columns, wanted, strict=False))
     found = (alike_as_whole(have, want, case_sensitive=definition.case_sensitive) for have, want in pairs)

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from core.config.base import KeyedError, Label, Loaded, NonEmpty, Written
+from core.config.base import Label, Loaded, NonEmpty, Written
 from core.config.validation import check
 from core.config.yaml import Marked, found, load_marked, read_text
-from core.errors import InputError
+from core.errors import InputError, KeyedError
 from core.home import expanded
 
 

@@ -6,7 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints, model_validator
 
-from core.config.base import KeyedError, Loaded, Name, NonEmpty, OwnPath, Written
+from core.config.base import Loaded, Name, NonEmpty, OwnPath, Written
+from core.errors import KeyedError
 
 WeightFormat = Literal["bf16", "fp16", "fp32"]
 

@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from core.config.base import KeyedError, Loaded, Name, NonEmpty, Written
+from core.config.base import Loaded, Name, NonEmpty, Written
+from core.errors import KeyedError
 
 LINEAR_LAYERS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 

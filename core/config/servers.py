@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from core.config.base import KeyedError, NonEmpty, Written
-from core.errors import InputError
+from core.config.base import NonEmpty, Written
+from core.errors import InputError, KeyedError
 from core.redaction import remember_secret
 from core.serving.address import server_address
 

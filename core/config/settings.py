@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from core.config.base import KeyedError, Label, Loaded, Name, NonEmpty, Written
+from core.config.base import Label, Loaded, Name, NonEmpty, Written
 from core.config.servers import ServerSettings, checked_servers
 from core.config.validation import validate
 from core.config.yaml import is_there, load_mapping
+from core.errors import KeyedError
 from core.home import Home, expanded, of_this_person
 
 

@@ -6,8 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from core.checks import CapturedEqualsCheck, CheckDefinition, capture_names
-from core.config.base import KeyedError, Loaded, Name, NonEmpty, Written
+from core.checks import CheckDefinition, capture_names
+from core.config.base import Loaded, Name, NonEmpty, Written
+from core.errors import KeyedError
 
 LARGEST = 2**31 - 1
 """Of a count that is handed to a server or a library, which hold it in 32 bits."""
@@ -80,7 +81,7 @@ class Task(Loaded):
 
     @model_validator(mode="after")
     def _checks_fit_together(self) -> Task:
-        """Given ids differ, and what `captured_equals` compares is captured by a format check."""
+        """Given ids differ, and what a check reads of captures is captured by a format check."""
         seen: dict[str, str] = {}
         captured = capture_names(self.format)
         for part, checks in (("format", self.format), ("content", self.content)):
@@ -88,9 +89,10 @@ class Task(Loaded):
                 where = f"{part}[{index}]"
                 if check.id is not None and (first := seen.setdefault(check.id, where)) != where:
                     raise KeyedError(f"the id `{check.id}` is that of {first} too", key=f"{part}.{index}.id")
-                if isinstance(check, CapturedEqualsCheck) and check.name not in captured:
+                missing = [name for name in check.read_names() or () if name not in captured]
+                if missing:
                     names = f"they capture {', '.join(sorted(captured))}" if captured else "they capture nothing"
-                    remedy = f"{names}; a group is written (?P<{check.name}>…)"
-                    message = f"no format check captures `{check.name}`"
-                    raise KeyedError(message, key=f"{part}.{index}.name", remedy=remedy)
+                    remedy = f"{names}; a group is written (?P<{missing[0]}>…)"
+                    message = f"no format check captures `{missing[0]}`"
+                    raise KeyedError(message, key=f"{part}.{index}.{check.READ_KEY}", remedy=remedy)
         return self

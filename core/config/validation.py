@@ -8,9 +8,9 @@ from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from core.config.base import KeyedError, Loaded, Written
+from core.config.base import Loaded, Written
 from core.config.yaml import KeyPath, Marked, found, key_text
-from core.errors import InputError
+from core.errors import InputError, KeyedError
 
 M = TypeVar("M", bound=Written)
 

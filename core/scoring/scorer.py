@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from core.checks import CapturedEqualsCheck, CheckResult, build, check_hash, check_ids
+from core.checks import CheckResult, build, check_hash, check_ids
 from core.checks.base import BaseDefinition
 from core.errors import InputError
 from core.failure_modes import find
@@ -95,9 +95,15 @@ def plan_all(task: Task, golden: Iterable[GoldenInput]) -> dict[str, list[Planne
 
 
 def _sources(task: Task, definition: BaseDefinition) -> Sequence[BaseDefinition]:
-    if not isinstance(definition, CapturedEqualsCheck):
+    """The checks whose captures this one reads."""
+    names = definition.read_names()
+    if names == ():
         return ()
-    return [source for source in task.format if definition.name in source.group_names()]
+    return [
+        source
+        for source in task.format
+        if (captured := source.group_names()) and (names is None or not set(names).isdisjoint(captured))
+    ]
 
 
 def visible(task: Task, answer: Answer) -> Split:
@@ -224,18 +230,18 @@ def singles(scores: Iterable[AnswerScores]) -> list[Score]:
 def _run(
     planned: Sequence[PlannedCheck], text: str, expect: Mapping[str, Any], pattern_timeout: float
 ) -> dict[str, CheckResult]:
-    """Results by check id; what the format checks capture is collected before it is compared."""
+    """Results by check id; what the format checks capture is collected before others read it."""
     results: dict[str, CheckResult] = {}
     captures: dict[str, list[str]] = {}
     for check in planned:
-        if isinstance(check.definition, CapturedEqualsCheck):
+        if check.definition.reads_captures:
             continue
         result = results[check.id] = build(check.definition, pattern_timeout).score(text, expect)
         if check.part == "format":
             for name, values in result.captures.items():
                 captures.setdefault(name, []).extend(values)
     for check in planned:
-        if isinstance(check.definition, CapturedEqualsCheck):
+        if check.definition.reads_captures:
             results[check.id] = build(check.definition, pattern_timeout).score(text, expect, captures)
     return results
 
