@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult, Values, lookup
 from core.checks.lookalikes import alike_within
@@ -25,6 +25,8 @@ Spellings = tuple[str, ...]
 class _ContainsDefinition(BaseDefinition):
     """`whole`: a value counts where it stands by itself only, not within a longer word or number ("12" is not in "112",
     "12.5" or "1,012")."""
+
+    UNHASHED_DEFAULTS: ClassVar[tuple[str, ...]] = ("whole",)
 
     values: Values
     case_sensitive: bool = False
