@@ -1,32 +1,36 @@
 """`contains_any`, `contains_all`, `not_contains`: plain strings that are, or are not, in the answer.
 
+The whole answer is looked through; with `of` what was captured under a name, with `section` what stands below a heading.
 A value of `expect.KEY` may be a list of its own: spellings of one thing (`[3 May, "May 3", 05-03]`), of which one is enough.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
-from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult, Values, lookup
+from core.checks.base import Captures, CheckFault, CheckResult, Values, lookup
 from core.checks.lookalikes import alike_within
 from core.checks.normal_form import Parts, parts_for, plain
+from core.checks.pieces import PiecesDefinition, pieces
 
 # Of the values, so many characters stand in the id of a check that was given none.
 MAX_ID_VALUE = 24
 
 
+_ONE_TEXT = "\n"
+
 # Spellings of one thing.
 Spellings = tuple[str, ...]
 
 
-class _ContainsDefinition(BaseDefinition):
+class _ContainsDefinition(PiecesDefinition):
     """`whole`: a value counts where it stands by itself only, not within a longer word or number ("12" is not in "112",
     "12.5" or "1,012")."""
 
-    UNHASHED_DEFAULTS: ClassVar[tuple[str, ...]] = ("whole",)
+    UNHASHED_DEFAULTS: ClassVar[tuple[str, ...]] = ("whole", "of", "section", "forgive")
 
     values: Values
     case_sensitive: bool = False
@@ -39,7 +43,8 @@ class _ContainsDefinition(BaseDefinition):
         whole = isinstance(self.values, str) or len(self.values) == 1
         if len(shown) > MAX_ID_VALUE:
             shown, whole = shown[:MAX_ID_VALUE].rstrip(), False
-        return f"{super().default_id()}: {shown}{'' if whole else '…'}"
+        where = f" in {self.section or self.of}" if self.where else ""
+        return f"{super().default_id()}{where}: {shown}{'' if whole else '…'}"[:60]
 
 
 class ContainsAnyCheck(_ContainsDefinition):
@@ -61,9 +66,14 @@ def score_contains(
     captures: Captures,
     timeout: float,
 ) -> CheckResult:
-    """1 when any, all or none of the values are in the text (both in the normal form). Partial: the share that is right."""
+    """1 when any, all or none of the values are in what is looked through (both in the normal form); 0 when that is not
+    there. Partial: the share that is right."""
     values = _values(definition.values, expect)
-    present = [value for value in values if any(_is_in(spelling, text, definition) for spelling in value)]
+    texts = pieces(definition, text, captures) if definition.where else [text]
+    if not texts:
+        return CheckResult(0.0, f"no {definition.where} found")
+    text = _ONE_TEXT.join(texts)
+    present = [value for value in values if any(_is_in(spelling, texts, definition) for spelling in value)]
     absent = [value for value in values if value not in present]
     if definition.check == "contains_any":
         return (
@@ -80,12 +90,13 @@ def score_contains(
     return CheckResult(share, f"{_list(wrong)} not wanted")
 
 
-def _is_in(value: str, text: str, definition: _ContainsDefinition) -> bool:
+def _is_in(value: str, texts: Sequence[str], definition: _ContainsDefinition) -> bool:
     parts = parts_for(value, definition.parts)
-    wanted, whole = (_fold(one, parts, definition.case_sensitive) for one in (value, text))
+    wanted = _fold(value, parts, definition.case_sensitive)
+    folded = (_fold(text, parts, definition.case_sensitive) for text in texts)
     if not definition.whole:
-        return wanted in whole
-    return _by_itself(wanted).search(whole) is not None
+        return any(wanted in text for text in folded)
+    return any(_by_itself(wanted).search(text) for text in folded)
 
 
 @lru_cache(maxsize=256)
@@ -100,7 +111,7 @@ def _by_itself(value: str) -> re.Pattern[str]:
 
 def _alike(values: list[Spellings], text: str, definition: _ContainsDefinition) -> str:
     """What of the text only looks like one of the values, if anything does."""
-    spellings = [spelling for value in values for spelling in value if not _is_in(spelling, text, definition)]
+    spellings = [spelling for value in values for spelling in value if not _is_in(spelling, [text], definition)]
     found = (alike_within(text, spelling, case_sensitive=definition.case_sensitive) for spelling in spellings)
     return next(filter(None, found), "")
 

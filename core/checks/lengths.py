@@ -11,20 +11,11 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import model_validator
 
 from core.checks.base import BaseDefinition, Captures, CheckResult, Count
-from core.checks.forgiveness import (
-    AS_WRITTEN_SIGNS,
-    HEADING_FORGIVES,
-    Forgive,
-    Forgiven,
-    ForgivingDefinition,
-    forms,
-    prepared,
-    same_name,
-)
 from core.checks.normal_form import Parts, structural
+from core.checks.pieces import PiecesDefinition, pieces
 from core.checks.ranges import Span, refuse_backwards, span_of
 from core.errors import KeyedError
 
@@ -33,25 +24,16 @@ _WIDE = "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U0002
 _WORD = re.compile(rf"[{_WIDE}]|[^\s|\u2014\u2015{_WIDE}]*[^\W_{_WIDE}][^\s|\u2014\u2015{_WIDE}]*")
 
 
-class _LengthDefinition(ForgivingDefinition):
-    """`of` is a name that the format checks capture, `section` the text of a heading; without both the whole answer counts."""
-
+class _LengthDefinition(PiecesDefinition):
     FROM_EXPECT: ClassVar[tuple[str, ...]] = ("min", "max")
-    READ_KEY: ClassVar[str] = "of"
-    FORGIVES: ClassVar[tuple[Forgiven, ...]] = tuple(part for part in HEADING_FORGIVES if part != "escaped_pipes")
 
-    forgive: Forgive = ("setext",)
     min: Count | None = None
     max: Count | None = None
-    of: str | None = Field(default=None, min_length=1)
-    section: str | None = Field(default=None, min_length=1)
 
     @model_validator(mode="after")
     def _is_a_range(self) -> _LengthDefinition:
         if self.min is None and self.max is None:
             raise KeyedError("a range needs `min`, `max` or both", remedy="write for example `max: 20`")
-        if self.of is not None and self.section is not None:
-            raise KeyedError("`of` and `section` exclude each other", key="section", remedy="write two checks")
         refuse_backwards(self.min, self.max, key="min")
         return self
 
@@ -60,9 +42,6 @@ class _LengthDefinition(ForgivingDefinition):
         if self.section is not None:
             return f"{super().default_id()} below {self.section}"[:60]
         return f"{super().default_id()} of {self.of}" if self.of else super().default_id()
-
-    def read_names(self) -> tuple[str, ...]:
-        return () if self.of is None else (self.of,)
 
 
 class LinesCheck(_LengthDefinition):
@@ -90,7 +69,7 @@ def score_length(
     bound that it misses.
     """
     span = span_of(definition.min, definition.max, expect)
-    texts, where = _texts(definition, text, captures)
+    texts, where = pieces(definition, text, captures), definition.where
     if not texts:
         return CheckResult(0.0, f"no {where} found")
     count = COUNTERS[definition.check]
@@ -100,22 +79,6 @@ def score_length(
         return CheckResult(1.0)
     share = sum(span.nearness(length) for length in lengths) / len(lengths) if definition.partial else 0.0
     return CheckResult(share, _why(definition, wrong[0], span, where))
-
-
-def _texts(definition: _LengthDefinition, text: str, captures: Captures) -> tuple[list[str], str]:
-    """What is measured, and its name for people."""
-    if definition.of is not None:
-        return list(captures.get(definition.of, ())), definition.of
-    # A backslash is counted as it is written.
-    parts, forgiven = definition.parts, definition.forgiven | AS_WRITTEN_SIGNS
-    if definition.section is None:
-        return [prepared(text, parts, forgiven)], ""
-    from core.checks.markdown import document, sections
-
-    name = same_name(definition.section, parts)
-    found = sections(document(text, parts, forgiven), forgiven)
-    named = [one for one in found if any(same_name(form, parts) == name for form in forms(one.heading.text, forgiven))]
-    return [one.text for one in named], f"section “{definition.section}”"
 
 
 def _why(definition: BaseDefinition, length: int, span: Span, where: str) -> str:

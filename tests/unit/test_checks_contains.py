@@ -141,6 +141,41 @@ def test_a_whole_value_stands_by_itself(text: str, value: str, there: bool) -> N
     assert value.casefold() not in text.casefold() or score("contains_all", text, [value]).value == 1
 
 
+PLAN = "# Went well\n\nThe tea.\n\n## Aside\n\nMilk, too.\n\nRisks\n=====\n\nNone of sugar.\n"
+
+
+@pytest.mark.parametrize(
+    ("check", "section", "values", "value"),
+    [
+        ("contains_all", "went well", ["tea", "milk"], 1),
+        ("contains_all", "Risks", ["tea", "sugar"], 0.5),
+        ("contains_any", "Aside", ["tea"], 0),
+        ("contains_any", "Risks", ["Risks"], 0),
+        ("not_contains", "Risks", ["tea"], 1),
+        ("not_contains", "Risks", ["sugar"], 0),
+        ("contains_any", "Goals", ["tea"], 0),
+        ("not_contains", "Goals", ["tea"], 0),
+    ],
+)
+def test_only_what_stands_below_a_heading_is_looked_through(
+    check: str, section: str, values: list[str], value: float
+) -> None:
+    assert score(check, PLAN, values, section=section, partial=True).value == value
+
+
+def test_a_heading_that_is_not_forgiven_begins_no_section() -> None:
+    assert score("contains_any", PLAN, ["sugar"], section="Risks", forgive=False).value == 0
+    assert score("contains_any", "**Risks**\n\nsugar", ["sugar"], section="Risks", forgive=["emphasis"]).value == 1
+
+
+@pytest.mark.parametrize(("check", "value"), [("contains_all", 1), ("contains_any", 1), ("not_contains", 0)])
+def test_only_what_was_captured_under_a_name_is_looked_through(check: str, value: float) -> None:
+    definition = KINDS[check].model_validate({"check": check, "values": ["tea"], "of": "drink", "whole": True})
+    assert build(definition).score("water", {}, {"drink": ["milk", "some tea"]}).value == value
+    assert build(definition).score("tea", {}, {"drink": ["milk te", "a"]}).value == 1 - value
+    assert build(definition).score("tea", {}, {"food": ["tea"]}).value == 0
+
+
 @pytest.mark.parametrize("text", ["12." * 60_000, "1" * 199_000, "a" * 199_000])
 def test_a_whole_value_is_found_in_linear_time(text: str) -> None:
     assert score("contains_all", text, ["1" * 30 + "2", "12.1"], whole=True).value == 0

@@ -26,6 +26,7 @@ READING: list[dict[str, Any]] = [
     {"check": "lines", "of": "reason", "max": 1},
     {"check": "characters", "of": "reason", "max": 20},
     {"check": "captured_equals", "name": "score"},
+    {"check": "contains_any", "of": "reason", "values": ["here"]},
 ]
 
 
