@@ -30,11 +30,12 @@ FindProject = Callable[[], "Project"]
 
 @dataclass(frozen=True)
 class Offer:
-    """One task or candidate: by what it is asked for, what stands beside it, and why it cannot be taken."""
+    """One task or candidate: what it is asked for by, what stands beside it, why it cannot be taken; `own`: the project's."""
 
     key: str
     note: str = ""
     problem: str = ""
+    own: bool = True
 
 
 @dataclass(frozen=True)
@@ -148,14 +149,14 @@ def read_offers(home: Home, find_project: FindProject, extend: int | None) -> Of
     from tui.queries.catalogue import model_note
 
     project = find_project()
-    tasks, models = [], []
+    tasks, models, own = [], [], set(project.own_task_names())
     for name in project.task_names():
         try:
             one = golden_task(project, name)
             inputs, repeats = len(one.golden.inputs), one.task.repeats
-            tasks.append(Offer(name, f"{plural(inputs, 'input')} × {repeats}"))
+            tasks.append(Offer(name, f"{plural(inputs, 'input')} × {repeats}", own=name in own))
         except (BakehouseError, OSError) as error:
-            tasks.append(Offer(name, problem=said(error)))
+            tasks.append(Offer(name, problem=said(error), own=name in own))
     for name in project.model_names():
         try:
             models.append(Offer(name, model_note(home, project.model(name))))

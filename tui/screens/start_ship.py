@@ -10,6 +10,7 @@ from typing import get_args
 from textual.message import Message
 
 from core.config.model import BaseWeights, WeightFormat
+from core.config.project import Project
 from core.errors import BakehouseError
 from core.jobfile.deploy import Target
 from core.jobfile.quantize import Quantization
@@ -52,6 +53,26 @@ ABOUT = {
     "deploy": "who serves it, once it is proved",
     "bake-off": "base, adapter and what serves",
 }
+
+
+def names_data(project: Project, task: str) -> bool:
+    """Whether there is something to train the task with; a task that cannot be read has nothing."""
+    with contextlib.suppress(BakehouseError):
+        return project.task(task).data.train is not None
+    return False
+
+
+def ship_names(project: Project) -> ShipNames:
+    """The names of a project; of its tasks those with training data first, as a new training begins with the first."""
+    own = project.own_task_names()
+    tasks = [*own, *(name for name in project.task_names() if name not in own)]
+    tasks.sort(key=lambda name: not names_data(project, name))
+    recipes, quantised = tuple(project.recipe_names()), set()
+    for name in recipes:
+        with contextlib.suppress(BakehouseError):  # one that cannot be read is told when it is asked for
+            if project.recipe(name).hqq is not None:
+                quantised.add(name)
+    return ShipNames(tuple(tasks), tuple(project.model_names()), recipes, quantised=frozenset(quantised))
 
 
 class AskShip(FieldDialog["WantedShip | None"]):
@@ -102,16 +123,7 @@ class AskShip(FieldDialog["WantedShip | None"]):
             )
 
     def _read(self) -> NamesRead:
-        project = self.context.find_project()
-        own = project.own_task_names()
-        tasks = (*own, *(name for name in project.task_names() if name not in own))
-        recipes, quantised = tuple(project.recipe_names()), set()
-        for name in recipes:
-            with contextlib.suppress(BakehouseError):  # one that cannot be read is told when it is asked for
-                if project.recipe(name).hqq is not None:
-                    quantised.add(name)
-        models = tuple(project.model_names())
-        return self.NamesRead(ShipNames(tasks, models, recipes, quantised=frozenset(quantised)))
+        return self.NamesRead(ship_names(self.context.find_project()))
 
     def on_ask_ship_names_read(self, message: NamesRead) -> None:
         self.names = message.names

@@ -83,6 +83,13 @@ def task_rows(offers: Offers, choices: Choices) -> list[TickRow]:
     ]
 
 
+def every_task(offers: Offers | None, rows: Sequence[TickRow]) -> list[str]:
+    """Those that `bakehouse bakeoff --tasks all` means: the project's own, and the shipped ones where it has none."""
+    possible = [row.key for row in rows if not row.fixed and not row.problem]
+    own = {one.key for one in offers.tasks if one.own} if offers is not None else set()
+    return [key for key in possible if key in own] or possible
+
+
 def candidate_rows(
     offers: Offers,
     servers: Mapping[str, ServerRead],

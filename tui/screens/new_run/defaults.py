@@ -21,6 +21,11 @@ def has_gpu(snapshot: Snapshot) -> bool:
     return snapshot.sample is not None and snapshot.sample.job_gpu is not None
 
 
+def default_task(catalogue: Catalogue) -> str | None:
+    """The first that there is training data for: a task need not have any."""
+    return next((item.name for item in catalogue.tasks if item.name in catalogue.lessons), None)
+
+
 def default_model(catalogue: Catalogue, snapshot: Snapshot) -> str | None:
     """The model that was last trained, else one that is on the disk, else the smallest; without a GPU a small one."""
     job = last_run(snapshot)

@@ -28,7 +28,7 @@ from tui.queries.run_forecast import ForecastRow, MemoryOutlook, RunQuery
 from tui.screens.new_run import memory, seen
 from tui.screens.new_run.around import like_rows, place_rows
 from tui.screens.new_run.commands import COMMANDS, TAKE
-from tui.screens.new_run.defaults import default_model, default_recipe, last_run
+from tui.screens.new_run.defaults import default_model, default_recipe, default_task, last_run
 from tui.screens.new_run.fields import LABELS, RunForm, note, row_of, thinking_note
 from tui.screens.new_run.form_fields import ROWS, FormFields
 from tui.screens.new_run.frames import FRAMES, MOST_MEMORY_ROWS, heights
@@ -106,6 +106,7 @@ class NewRun(QueryScreen):
         model, recipe, max_length = self.given
         job, fields = last_run(self.snapshot), self.fields
         task = self.given_task or self.catalogue.remembered.last or (job.task if job else None)
+        task = task or default_task(self.catalogue)
         fields.choice("task").offer([item.name for item in self.catalogue.tasks], task)
         fields.choice("model").offer(
             [item.name for item in self.catalogue.models], model or default_model(self.catalogue, self.snapshot)
