@@ -14,7 +14,7 @@ from core.config.golden import GoldenInput
 from core.config.project import shipped
 from core.config.task import Task
 
-TASKS = ["spacer", "analyst", "summarizer"]
+TASKS = ["spacer", "analyst", "reflector", "summarizer"]
 AWKWARD = {"empty", "format", "long", "language", "instruction", "own-output"}
 # Words in a row that two unrelated texts do not share by accident, and a likeness that they stay below.
 SHARED_WORDS, LIKENESS = 7, 75
