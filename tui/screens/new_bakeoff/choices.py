@@ -36,6 +36,14 @@ class Choices:
         else:
             ticked.append(key)
 
+    def turn_all_tasks(self, offers: Offers | None, rows: Sequence[TickRow]) -> None:
+        """Tick those that `bakehouse bakeoff --tasks all` means (the project's own, and the shipped ones where it has none), or
+        none where all of them are ticked."""
+        possible = [row.key for row in rows if not row.fixed and not row.problem]
+        own = {one.key for one in offers.tasks if one.own} if offers is not None else set()
+        possible = [key for key in possible if key in own] or possible
+        self.tasks = [] if set(possible) <= set(self.tasks) else possible
+
     def add(self, reference: str) -> None:
         """Take in a candidate that was written, below the model that it is of."""
         from core.submission.variants import split_reference
@@ -81,13 +89,6 @@ def task_rows(offers: Offers, choices: Choices) -> list[TickRow]:
         for one in offers.tasks
         if one.key not in former
     ]
-
-
-def every_task(offers: Offers | None, rows: Sequence[TickRow]) -> list[str]:
-    """Those that `bakehouse bakeoff --tasks all` means: the project's own, and the shipped ones where it has none."""
-    possible = [row.key for row in rows if not row.fixed and not row.problem]
-    own = {one.key for one in offers.tasks if one.own} if offers is not None else set()
-    return [key for key in possible if key in own] or possible
 
 
 def candidate_rows(

@@ -31,7 +31,7 @@ from tui.queries.bakeoff_form import (
     WrittenRead,
 )
 from tui.screens.command_screen import CommandScreen
-from tui.screens.new_bakeoff.choices import FORMER, Choices, begun_with, candidate_rows, every_task, reference_of, task_rows
+from tui.screens.new_bakeoff.choices import FORMER, Choices, begun_with, candidate_rows, reference_of, task_rows
 from tui.screens.new_bakeoff.commands import COMMANDS
 from tui.screens.new_bakeoff.fields import NUMBERS, BakeoffFields
 from tui.screens.new_bakeoff.rows import TO_TICK, Lacking, add_note, command_rows, lacking, outlook_rows, told_against
@@ -353,8 +353,7 @@ class NewBakeoff(CommandScreen):
         self.fields.text("add").focus()
 
     def action_all_tasks(self) -> None:
-        possible = every_task(self.offers, self.task_list.rows)
-        self.choices.tasks = [] if set(possible) <= set(self.choices.tasks) else possible
+        self.choices.turn_all_tasks(self.offers, self.task_list.rows)
         self._changed()
 
     def _refuse(self) -> None:
