@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -19,6 +20,8 @@ from core.checks.forgiveness import (
     same_name,
 )
 from core.errors import KeyedError
+
+_INVISIBLE_START = re.compile("^[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+", re.MULTILINE)
 
 
 class PiecesDefinition(ForgivingDefinition):
@@ -50,14 +53,18 @@ def pieces(definition: PiecesDefinition, text: str, captures: Captures) -> Seque
     """The texts that are read; none where nothing was captured under the name, or no heading has it."""
     if definition.of is not None:
         return captures.get(definition.of, ())
-    # A backslash counts as it is written.
-    parts, forgiven = definition.parts, definition.forgiven | AS_WRITTEN_SIGNS
+    # A backslash counts as it is written, and joiners make one sign of several: they stay until that is counted.
+    parts, forgiven = definition.parts - {"invisible"}, definition.forgiven | AS_WRITTEN_SIGNS
+    if "invisible" in definition.parts:
+        text = _INVISIBLE_START.sub("", text)
     if definition.section is None:
         return [prepared(text, parts, forgiven)]
     from core.checks.markdown import document, sections
 
-    name = same_name(definition.section, parts)
+    name = same_name(definition.section, definition.parts)
     found = sections(document(text, parts, forgiven), forgiven)
     return [
-        one.text for one in found if any(same_name(form, parts) == name for form in forms(one.heading.text, forgiven))
+        one.text
+        for one in found
+        if any(same_name(form, definition.parts) == name for form in forms(one.heading.text, forgiven))
     ]
