@@ -76,10 +76,18 @@ EXAMPLE_CHECKS = {
     "format": """\
   # A heading of this level whose text matches; a named group (?P<verdict>…) is captured. `count`: how many there are.
   # - {check: heading, level: 3, pattern: '^(?P<title>.+) — (?P<verdict>PASS|FAIL)$', count: 1}
+  # These sections in this order; `forgive` says what of their markdown counts all the same (1. Goal, Goal:).
+  # - {check: section_order, sections: [Goal, Steps, Risks], level: 2, forgive: [setext, numbering, decoration]}
   # A table with these columns and so many rows.
   # - {check: table, columns: [Criterion, Score, Reason], rows: 5}
   # A pattern found in the answer; `multiline` lets ^ and $ stand for the ends of each line.
-  # - {check: regex, pattern: '^SUMMARY: .+$', multiline: true, count: 1}""",
+  # - {check: regex, pattern: '^SUMMARY: .+ (?P<score>[0-9.]+)/5$', multiline: true, count: 1}
+  # Every item of the lists (or rows, lines, sections, or of a JSON pointer) has a form, and so many words.
+  # - {check: each_item, of: list, pattern: '^[A-Z]', words: [3, 20], count: [3, 5], partial: true}
+  # How long the answer is, or what was captured, or a section: also `lines` and `characters`.
+  # - {check: words, max: 120}
+  # Each captured number is in a range.
+  # - {check: number_range, name: score, min: 0, max: 5, step: 0.5}""",
     "content": """\
   # What a format check captured equals `expect.verdict` of the golden input.
   # - {check: captured_equals, name: verdict}

@@ -91,7 +91,10 @@ def test_every_example_in_the_comments_works_once_it_is_uncommented(project: Pro
     file.write_text(file.read_text().replace("  # - {", "  - {").replace("  # loss: every_turn", "  loss: every_turn"))
     task = project.task("notes")
     kinds = {definition.check for definition in (*task.format, *task.content)}
-    assert kinds == {"heading", "table", "regex", "captured_equals", "contains_any", "contains_all", "not_contains"}
+    assert kinds == {
+        *("heading", "section_order", "table", "regex", "each_item", "words", "number_range"),
+        *("captured_equals", "contains_any", "contains_all", "not_contains"),
+    }
     golden = project.root / "golden/notes.yaml"
     lines = golden.read_text().splitlines()
     start = lines.index("#") + 1
