@@ -138,6 +138,21 @@ def answer_scores(
         )
 
 
+def answer_modes(
+    connection: sqlite3.Connection, job_id: int, rescoring: int = 0, task: str | None = None
+) -> dict[tuple[str, str], tuple[str, ...]]:
+    """The failure modes that a scoring saw in answers, by key and candidate; answers without any are left out."""
+    rows = connection.execute(
+        """
+        SELECT a.key, a.candidate, s.modes FROM scores s JOIN answers a ON a.id = s.answer_id
+        WHERE s.job_id = :job_id AND s.rescoring = :rescoring AND (:task IS NULL OR a.task = :task)
+          AND s.modes IS NOT NULL AND s.modes != '[]'
+        """,
+        {"job_id": job_id, "rescoring": rescoring, "task": task},
+    )
+    return {(key, candidate): tuple(json.loads(modes)) for key, candidate, modes in rows}
+
+
 def read_plan(connection: sqlite3.Connection, plan_id: int) -> tuple[tuple[str, str, str], ...]:
     """(id, part, hash) of each check of a plan."""
     (text,) = connection.execute("SELECT checks FROM check_plans WHERE id = ?", [plan_id]).fetchone()

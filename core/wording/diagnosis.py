@@ -16,7 +16,7 @@ from core.jobfile.deploy import DeploySpec
 from core.jobfile.kinds import kind_of
 from core.store.jobs import ENDED
 from core.text import one_line
-from core.wording import parity
+from core.wording import failure_modes, parity
 from core.wording.jobs import outcome_words
 from core.wording.stages import OUTCOMES
 
@@ -28,30 +28,10 @@ HASH = 64
 """Signs of a SHA-256."""
 SURE: Mapping[Certainty, str] = {"shown": "certain", "likely": "likely", "possible": "possible"}
 
-SYMPTOMS = {
-    "echo_instructions": "repeat the instructions",
-    "echo_input": "give the input back",
-    "frame_shown": "show signs of a chat template: the model wrote beyond its turn",
-    "cut": "were cut at the limit of tokens",
-    "empty": "are empty",
-    "thinking_leaked": "hold thinking that nobody asked for, or that never ends",
-    "thinking_aloud": "seem to think aloud, without marks",
-    "repetition": "say the same words over and over",
-    "preamble": "begin with words to the person",
+SYMPTOMS = failure_modes.SENTENCES | {
     "short_and_alike": "are alike whatever was asked, or short and of one length",
 }
-NAMES = {
-    "echo_instructions": "instructions repeated",
-    "echo_input": "input given back",
-    "frame_shown": "signs of a template",
-    "cut": "cut answers",
-    "empty": "empty answers",
-    "thinking_leaked": "leaked thinking",
-    "thinking_aloud": "thinking aloud",
-    "repetition": "repetition",
-    "preamble": "preamble",
-    "short_and_alike": "answers all alike",
-}
+NAMES = failure_modes.NAMES | {"short_and_alike": "answers all alike"}
 # Those of the prompts are `core.wording.parity`'s; of what is only inferred there are no values to say them with.
 _INFERRED = {
     "thinking_differs": "thinking is rendered in another way than in training",

@@ -30,7 +30,8 @@ class CheckSaid:
 class AnswerRead:
     """One repeat, by its stored number. `checks` is empty when it was not scored.
 
-    `text` is its beginning; `further` counts the characters behind it. `problem` is what a server did instead of answering.
+    `text` is its beginning; `further` counts the characters behind it. `problem` is what a server did instead of answering,
+    `modes` are the failure modes that its scoring saw.
     """
 
     repeat: int
@@ -38,6 +39,7 @@ class AnswerRead:
     checks: tuple[CheckSaid, ...] = ()
     further: int = 0
     problem: str = ""
+    modes: tuple[str, ...] = ()
 
     @property
     def failed(self) -> tuple[CheckSaid, ...]:
@@ -62,11 +64,11 @@ def worst(repeats: Sequence[AnswerRead]) -> int:
     return min(range(len(repeats)), key=lambda index: repeats[index].rank)
 
 
-def answer_read(answer: Answer, said: tuple[CheckSaid, ...]) -> AnswerRead:
-    """One answer with what its checks said, as much of it as a screen shows."""
+def answer_read(answer: Answer, said: tuple[CheckSaid, ...], modes: tuple[str, ...] = ()) -> AnswerRead:
+    """One answer with what its checks said and what is wrong with it, as much of it as a screen shows."""
     text = answer.text[:MOST_CHARACTERS]
     problem = f"the server gave no answer: {answer.problem}" if answer.fault == "server" and answer.problem else ""
-    return AnswerRead(answer.repeat, text, said, len(answer.text) - len(text), problem)
+    return AnswerRead(answer.repeat, text, said, len(answer.text) - len(text), problem, modes)
 
 
 def read_answers(home: Home, job_id: int, number: int, task: str | None = None) -> tuple[Answers, dict[str, str]]:
@@ -77,9 +79,11 @@ def read_answers(home: Home, job_id: int, number: int, task: str | None = None) 
     from core.results.load import load_bakeoff
     from core.scoring.scored_answers import place
     from core.store.database import open_database
+    from core.store.scores import answer_modes
 
     with contextlib.closing(open_database(home)) as connection:
         stored = load_bakeoff(home, connection, job_id, number).task(task)
+        modes = answer_modes(connection, job_id, number, stored.name)
     names = list(stored.forms)
     placed, _ = place(stored.task, stored.inputs, stored.answers, stored.scores, names)
     found: dict[tuple[str, str], dict[int, AnswerRead]] = {}
@@ -90,7 +94,7 @@ def read_answers(home: Home, job_id: int, number: int, task: str | None = None) 
         for input_id, repeats in cells.by_input.items():
             for cell in repeats:
                 said = tuple(CheckSaid(key, score.value, score.detail) for key, score in cell.checks.items())
-                one = answer_read(cell.answer, said)
+                one = answer_read(cell.answer, said, modes.get((cell.answer.key, name), ()))
                 found.setdefault((name, input_id), {})[one.repeat] = one
     ordered = {key: tuple(by_repeat[number] for number in sorted(by_repeat)) for key, by_repeat in found.items()}
     return ordered, {item.id: item.text() for item in stored.inputs}

@@ -142,6 +142,7 @@ def candidate(board: Leaderboard, row: CandidateRow, trained: Mapping[str, str])
         timed_shared=row.timed_shared,
         curtailed=row.curtailed,
         noise_floor=None if compared is None else compared.noise_floor,
+        modes=row.modes,
     )
 
 

@@ -24,6 +24,7 @@ from tui.model.served_files import ServedNow
 if TYPE_CHECKING:  # pydantic and scipy stand behind them: the thread that reads makes them, and the screens only look
     from core.bakeoff.input_cells import InputCell
     from core.bakeoff.matrix import Matrix
+    from core.bakeoff.mode_counts import ModeCount
     from core.bakeoff.stages import StageTable
 
 STALE_SECONDS = 5.0
@@ -77,6 +78,8 @@ class RankedCandidate:
     curtailed: bool = False
     noise_floor: float | None = None
     """A smaller difference to the incumbent can come from sampling alone."""
+    modes: tuple[ModeCount, ...] | None = ()
+    """What is wrong with its answers, the most frequent first; None: scored before that was looked for."""
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from core.format import listed
 from core.results.answer_diff import CLOSING, OPENING
 from core.scoring.passing import passes
 from core.text import printable
+from core.wording.failure_modes import NAMES
 from tui.lines import Line, folded, wrapped
 from tui.model.answers import AnswerRead, Answers, worst
 from tui.model.snapshot import Board, RankedCandidate
@@ -53,6 +55,8 @@ def answer_head(
     else:
         rows = [name.cut(width), Line(said, "dim").cut(width)]
     rows += [Line(row, "warn") for row in wrapped(printable(one.problem), width)]
+    if one.modes:
+        rows += [Line(row, "bad") for row in wrapped(f"✗ {listed([NAMES[code] for code in one.modes])}", width)]
     why: dict[tuple[str, str, str], list[str]] = {}  # what cuts an answer fails all its checks: told once
     for check in one.failed:
         why.setdefault((*check_mark(check.value), printable(check.detail)), []).append(printable(check.id))

@@ -8,6 +8,7 @@ from tui.commands import Command, Condition, command
 
 ONE_ONLY = "There is one bake-off only."
 ONE_TASK = "This bake-off is over one task."
+NO_MODES = "No failure mode was seen in the answers of this candidate."
 NO_STAGES = "The candidates are not the stages of an adapter: `bakehouse bakeoff --stages JOB` compares those."
 
 
@@ -41,6 +42,11 @@ def can_open_matrix(screen: Any) -> bool:
 
 def can_open_stages(screen: Any) -> bool:
     return screen.view != "stages" and screen.board is not None and screen.board.stages is not None
+
+
+def has_failure_modes(screen: Any) -> bool:
+    candidate = screen.place.candidate
+    return screen.view in ("board", "answers") and candidate is not None and bool(candidate.modes)
 
 
 def has_parts(screen: Any) -> bool:
@@ -130,6 +136,16 @@ COMMANDS: tuple[Command, ...] = (
         "failed",
         other_than("matrix", "stages"),
         2,
+    ),
+    command(
+        "e",
+        "what failed",
+        "The answer that shows what is wrong with this candidate; again: its next failure mode",
+        "e",
+        "example",
+        has_failure_modes,
+        2,
+        unless=NO_MODES,
     ),
     command("r", "repeat", "The next repeat; the worst is shown first", "r", "repeat", shows("board", "answers"), 2),
     command("w", "worst", "The worst repeat of each input, or the mean", "w", "worst", shows("inputs"), 2),

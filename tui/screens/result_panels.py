@@ -52,7 +52,7 @@ def board_panel(place: ResultPlace, board: Board, now: float, width: int, height
     title.add(f"  {len(board.input_ids)} inputs × {board.repeats}, paired, 95 %, scores 0 to {SCORE_SCALE}", "dim")
     right = result_rows.title_of(board).add(f" · {when(board.time, now)}", "dim")
     rows = result_rows.table_rows(board, place.selected, width, height)
-    rows += [Line(), *result_rows.note_rows(board, width, now)]
+    rows += [Line(), *result_rows.note_rows(board, width, now, None if place.whole else height - len(rows) - 1)]
     if place.whole:
         place.top = max(0, min(place.top, len(rows) - height))
         rows = rows[place.top :]

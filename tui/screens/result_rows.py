@@ -7,6 +7,7 @@ from typing import Any
 from core.format import gb, percent, plural, score_figure, share, when
 from core.scoring.passing import passes
 from core.text import cell_width, printable
+from core.wording.failure_modes import NAMES, NOT_LOOKED_FOR, briefly, share_words
 from core.wording.scoring import scoring_words
 from tui.lines import Line, side_by_side, wrapped
 from tui.model.snapshot import Board, Changed, RankedCandidate
@@ -33,6 +34,8 @@ COLUMNS = (
 OPTIONAL = ("noise", "first s", "load s", "GB")
 """Columns that are left out where no candidate has a figure for them."""
 LEAST_SCALE = 16
+MOST_MODES = 4
+"""Failure modes above the checks, and candidates of whom the board names some."""
 WIDTH_OF_SCALE = 90
 
 
@@ -98,9 +101,28 @@ def table_rows(board: Board, selected: int, width: int, height: int) -> list[Lin
     return rows
 
 
-def note_rows(board: Board, width: int, now: float) -> list[Line]:
-    """The headline, which scores these are and what has changed since, and what the figures cannot tell."""
-    rows = [Line(row, "bold") for row in wrapped(printable(board.headline), width)]
+def failure_rows(board: Board, width: int, most: int = MOST_MODES) -> list[Line]:
+    """What is wrong with the answers of each candidate, in at most so many rows; nothing of those without a failure mode."""
+    ill = [one for one in board.candidates if one.modes]
+    shown = ill if len(ill) <= most else ill[: max(1, most - 1)]
+    name = min(30, max((cell_width(printable(one.name)) for one in shown), default=0))
+    rows = []
+    for one in shown:
+        line = Line("✗ ", "bad").add(printable(one.name)).cut(name + 2).to(name + 4)
+        room = width - line.width
+        said = next((said for count in (3, 2) if len(said := briefly(one.modes, count)) <= room), briefly(one.modes, 1))
+        rows.append(line.add(said, "bad").cut(width))
+    if len(shown) < len(ill) and len(rows) < most:
+        rows.append(Line(f"  {plural(len(ill) - len(shown), 'further candidate')} with failure modes", "dim"))
+    return rows
+
+
+def note_rows(board: Board, width: int, now: float, height: int | None = None) -> list[Line]:
+    """What is wrong with answers, the headline, which scores these are and what has changed since, and what the figures
+    cannot tell. Where there are `height` rows for all of it, the headline is among them."""
+    headline = [Line(row, "bold") for row in wrapped(printable(board.headline), width)]
+    most = MOST_MODES if height is None else max(1, min(MOST_MODES, height - len(headline) - 1))
+    rows = [*failure_rows(board, width, most), *headline]
     rows += [Line(row, "warn") for row in wrapped(printable(scoring_words(board.scored, now)), width)]
     rows += changed_rows(board.changed, width, now)
     tied = sum(candidate.tied for candidate in board.candidates)
@@ -118,6 +140,8 @@ def note_rows(board: Board, width: int, now: float) -> list[Line]:
             Line(f"{'· ' if index == 0 else '  '}{row}", "dim")
             for index, row in enumerate(wrapped(printable(note), width - 2))
         ]
+    if any(one.modes is None for one in board.candidates):
+        rows += [Line(row, "dim") for row in wrapped(f"Failure modes: {NOT_LOOKED_FOR} (R)", width)]
     return rows
 
 
@@ -150,7 +174,7 @@ def check_rows(candidate: RankedCandidate, width: int, height: int) -> list[Line
     head = Line(printable(candidate.name), "bold")
     whole, short = f"   worst repeat of each of {plural(inputs, 'input')}", "   worst repeats"
     head.add(whole if head.width + len(whole) <= width else short, "dim")
-    rows = [head.cut(width), Line()]
+    rows = [head.cut(width), *mode_rows(candidate, width), Line()]
     name = min(24, max((len(check.id) for check in candidate.checks), default=8) + 3)
     part = ""
     for check in candidate.checks:
@@ -173,6 +197,24 @@ def check_rows(candidate: RankedCandidate, width: int, height: int) -> list[Line
         line = Line("why" if index == 0 else "", "dim").to(5).add(f"{count:>4} ×  ")
         rows.append(line.add(printable(reason)).cut(width))
     return rows[:height]
+
+
+def mode_rows(candidate: RankedCandidate, width: int) -> list[Line]:
+    """The failure modes of a candidate's answers, each with how many have it and the interval of the share."""
+    modes = candidate.modes
+    if not modes:
+        return []
+    name = max(len(NAMES[one.code]) for one in modes[:MOST_MODES]) + 4
+    rows = []
+    for one in modes[:MOST_MODES]:
+        line = Line("✗ ", "bad").add(NAMES[one.code], "bad").to(name)
+        said, count = share_words(one), f"{one.count:,} of {one.of:,}"
+        if line.width + len(count) + len(said) + 2 <= width:
+            line.add(count)
+        rows.append(line.right(Line(said, "dim"), width))
+    if len(modes) > MOST_MODES:
+        rows.append(Line(f"  and {len(modes) - MOST_MODES} more", "dim"))
+    return rows
 
 
 def title_of(board: Board) -> Line:

@@ -308,6 +308,10 @@ class Results(CommandScreen):
         self.place.next_failed()
         self._moved()
 
+    def action_example(self) -> None:
+        self.place.next_example(self.texts.answers)
+        self._moved()
+
     def action_repeat(self) -> None:
         self.place.next_repeat(self.texts.answers)
         self._moved()
