@@ -79,8 +79,7 @@ class AttemptDir:
 
     @property
     def place(self) -> list[int] | None:
-        """Which folder this is, whatever it is called: device and inode of the shim's lock. A folder that is moved keeps
-        them, a copy has its own."""
+        """Which folder this is: device and inode of the shim's lock, which a moved folder keeps and a copy does not."""
         try:
             status = self.shim_lock.stat()
         except OSError:
@@ -115,6 +114,10 @@ class RunDir:
     @property
     def scores(self) -> Path:
         return self.path / "scores.jsonl"
+
+    @property
+    def verdicts(self) -> Path:
+        return self.path / "verdicts.jsonl"
 
     @property
     def candidates(self) -> Path:
@@ -343,8 +346,7 @@ class Home:
 
 
 def expanded(path: str | Path, *, key: str | None = None, file: str | Path | None = None) -> Path:
-    """A path whose `~` or `~anna` is replaced by a home directory. Raises `InputError` where there is no such directory, with
-    the `key` and `file` under which the path is written."""
+    """A path whose `~` or `~anna` is replaced by a home directory. Raises `InputError` (of `key` and `file`) without one."""
     first, *rest = Path(path).parts or ("",)
     if not first.startswith("~"):
         return Path(path)
@@ -379,7 +381,6 @@ def home_directory(user: str = "") -> Path | None:
 
 def of_this_person(what: Literal["data", "config"]) -> Path | None:
     """Bakehouse's folder among a person's own by the XDG rules; None where no home directory is known.
-
     A relative variable of XDG is ignored, as its specification says.
     """
     variable, usual = {"data": ("XDG_DATA_HOME", ".local/share"), "config": ("XDG_CONFIG_HOME", ".config")}[what]

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from core.scoring.answers import Answer
 from core.scoring.scorer import PARTS, Score, part_score, plan_checks, score_answer
+from core.scoring.to_judge import judge_checks
 from core.statistics.paired import ROUNDING
 
 if TYPE_CHECKING:
@@ -58,7 +59,9 @@ class RunningScores:
         self._inputs = {item.id: item for item in inputs}
         self._scores: dict[str, dict[str, dict[int, float]]] = {}
         planned = {check.part for item in inputs[:1] for check in plan_checks(task, item)}
-        self._part = next((part for part in PARTS if part in planned), None)
+        part = next((part for part in PARTS if part in planned), None)
+        # A judge is asked last: until then its part is open, and nobody can be hopeless in it.
+        self._part = None if part == "content" and judge_checks(task) else part
 
     def score(self, answer: Answer, pattern_timeout: float) -> None:
         """Take in an answer that was not scored yet; one that its server failed to give is none."""
@@ -111,6 +114,8 @@ def stopped_candidates(
     """
     ids = [item.id for item in inputs]
     answered = {name: _leading(scored) for name, scored in by_candidate.items()}
+    if any(scored.judges and not scored.part("format") for scored in by_candidate.values()):
+        return frozenset()  # their leading part is a judge's, which is asked last
     return frozenset(
         name
         for name, by_input in answered.items()

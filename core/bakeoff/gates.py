@@ -31,9 +31,9 @@ class GateResult:
     kept to confirm by, or all, where none are kept apart. `found` is the score or the mean difference over `inputs` of them,
     those with answers. Of a score, `interval` is its 95 % interval, which is about other inputs like these; of a difference,
     `low` and `high` are its one-sided 95 % bounds, and `could_differ` is the share of other inputs that may differ where none
-    of these did. `missing` counts answers that are not there: the condition is met only where it would be, whatever they were.
-    `inputs_needed` is about how many inputs (n counts sources) could tell, where more can. `chosen_among` is of how many
-    candidates this one was taken as the best; 0: it was named.
+    of these did. `missing` counts answers that are not there, or not judged: the condition is met only where it would be,
+    whatever they were. `inputs_needed` is about how many inputs (n counts sources) could tell, where more can. `chosen_among`
+    is of how many candidates this one was taken as the best; 0: it was named.
     """
 
     gate: Literal["fail_under", "no_worse_than"]
@@ -96,7 +96,7 @@ def fail_under(board: Leaderboard, candidate: str, least: float, part: Part, cho
         found=math.fsum(means.values()) / len(means) if means else None,
         interval=score_interval(means, board.cluster_of),
         inputs=len(means),
-        missing=sum(cell.missing for cell in cells),
+        missing=sum(cell.open(part) for cell in cells),
         use=use_of(board),
         chosen_among=chosen_among,
     )
@@ -119,7 +119,7 @@ def no_worse_than(board: Leaderboard, candidate: str, baseline: str, part: Part)
         low=found.low,
         high=found.high,
         inputs=found.inputs,
-        missing=sum(cell.missing for cell in (*ours, *theirs)),
+        missing=sum(cell.open(part) for cell in (*ours, *theirs)),
         inputs_needed=found.needed,
         could_differ=found.could_differ,
         use=use_of(board),
@@ -133,7 +133,7 @@ def judged(board: Leaderboard, candidate: str, baseline: str, part: Part) -> NoW
     """
     names, (ours, theirs) = _held(board, candidate, baseline)
     clusters = tuple(board.cluster_of[name] for name in names)
-    missing = sum(bool(one.missing or other.missing) for one, other in zip(ours, theirs, strict=True))
+    missing = sum(bool(one.open(part) or other.open(part)) for one, other in zip(ours, theirs, strict=True))
 
     def filled(our: float, their: float) -> Paired | None:
         pairs = zip(ours, theirs, strict=True)
@@ -171,7 +171,7 @@ def _bounds(cells: Sequence[InputCell], part: Part) -> tuple[float | None, float
 def _filled(cell: InputCell, part: Part, value: float) -> float:
     """The mean of an input with `value` for each answer that is missing."""
     scores = cell.part(part)
-    known = 0.0 if scores is None else scores.mean * cell.answers
-    answers = cell.answers if scores is not None else 0
+    answers = cell.scored(part) if scores is not None else 0
+    known = 0.0 if scores is None else scores.mean * answers
     wanted = cell.answers + cell.missing
     return (known + value * (wanted - answers)) / wanted if wanted else value

@@ -25,7 +25,8 @@ class RepeatScores:
 class InputCell:
     """One candidate on one input. A part is None where the task has no such checks, or no answer is scored.
 
-    `missing` counts repeats without a scored answer, `faults` answers by what the model did wrong.
+    `missing` counts repeats without a scored answer, `faults` answers by what the model did wrong, `unjudged` answers whose
+    content is unknown, as no judge has said anything of them.
     """
 
     answers: int
@@ -33,6 +34,15 @@ class InputCell:
     format: RepeatScores | None
     content: RepeatScores | None
     faults: Mapping[str, int]
+    unjudged: int = 0
+
+    def open(self, part: Part) -> int:
+        """Repeats without a score of this part."""
+        return self.missing + (self.unjudged if part == "content" else 0)
+
+    def scored(self, part: Part) -> int:
+        """Repeats with one."""
+        return self.answers - (self.unjudged if part == "content" else 0)
 
     def part(self, part: Part) -> RepeatScores | None:
         return self.format if part == "format" else self.content
@@ -48,7 +58,8 @@ def input_cells(scored: ScoredAnswers, repeats: int) -> tuple[InputCell, ...]:
     for name, first, behind in scored.spans:
         said = [fault for fault in faults[first:behind] if fault is not None]
         format_scores, content_scores = formats.get(name), contents.get(name)
-        key = (behind - first, format_scores, content_scores, *said)
+        unjudged = scored.unjudged_by_input.get(name, 0)
+        key = (behind - first, format_scores, content_scores, unjudged, *said)
         cell = made.get(key)
         if cell is None:
             cell = made[key] = InputCell(
@@ -57,6 +68,7 @@ def input_cells(scored: ScoredAnswers, repeats: int) -> tuple[InputCell, ...]:
                 format=None if format_scores is None else RepeatScores(*format_scores),
                 content=None if content_scores is None else RepeatScores(*content_scores),
                 faults=dict(Counter(said)),
+                unjudged=unjudged,
             )
         found[name] = cell
     return tuple(found.values())

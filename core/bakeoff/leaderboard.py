@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from core.bakeoff.judges import JudgeAgreement
 from core.bakeoff.rows import CandidateRow
 from core.scoring.scorer import PARTS, Part
 from core.statistics.comparison import Comparison
@@ -47,7 +48,8 @@ class Leaderboard:
     better than the others in the set is not shown. `comparisons` are against the incumbent, `ties` against the highest mean of
     each part; `notes` say in plain words what the figures can't tell. `input_ids` is the order of
     `CheckSummary.worst_by_input`, `sources` the cluster of each of them. `curtailed` candidates were stopped before their end:
-    they have a row, and are in nothing else. `confirming` are the inputs that are kept to confirm by.
+    they have a row, and are in nothing else. `confirming` are the inputs that are kept to confirm by. `judges` say how far the
+    checks of judges can be believed.
     """
 
     task: str
@@ -69,6 +71,7 @@ class Leaderboard:
     curtailed: tuple[str, ...] = ()
     selection: Selection | None = None
     confirming: tuple[str, ...] = ()
+    judges: tuple[JudgeAgreement, ...] = ()
 
     @property
     def cluster_of(self) -> dict[str, str]:
@@ -108,11 +111,12 @@ def scores_of_board(board: Leaderboard) -> dict[str, InputScores]:
 def scores_of_row(row: CandidateRow, input_ids: Sequence[str]) -> InputScores:
     """Those of a row of a leaderboard, whose inputs are `input_ids`; none of a candidate that was stopped before its end."""
     by_part: dict[Part, dict[str, float]] = {part: {} for part in PARTS}
-    counts = {name: cell.answers for name, cell in zip(input_ids, row.inputs, strict=True) if cell.answers}
-    for name, cell in zip(input_ids, row.inputs, strict=True):
+    cells = dict(zip(input_ids, row.inputs, strict=True))
+    counts = {part: {name: n for name, cell in cells.items() if (n := cell.scored(part))} for part in PARTS}
+    for name, cell in cells.items():
         for part in PARTS if not row.curtailed else ():
             scores = cell.part(part)
             if scores is not None:
                 by_part[part][name] = scores.mean
-    repeats = {part: Repeats(deviation, counts) for part, deviation in row.sampling_sd.items()}
+    repeats = {part: Repeats(deviation, counts[part]) for part, deviation in row.sampling_sd.items()}
     return InputScores(row.name, by_part, repeats)

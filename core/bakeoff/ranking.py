@@ -120,7 +120,7 @@ def leaderboard_of(
         clusters=len(set(cluster_of.values())),
         repeats=repeats,
         margin=task.margin,
-        complete=bool(rows) and not any(row.missing for row in rows if not row.curtailed),
+        complete=bool(rows) and not any(row.missing or row.unjudged for row in rows if not row.curtailed),
         sources=tuple(cluster_of.values()),
         curtailed=stopped,
         selection=select(competing, held, inputs, parts, task.margin, best),

@@ -66,7 +66,8 @@ class CandidateRow:
     any load) come from `measured`. `inputs` has a cell for each golden input. A `curtailed` candidate was stopped when it could
     not reach the incumbent any more: its figures are of the answers until then, and nothing is compared with them.
     `sampling_sd` is the repeatability of each part; a part is missing where the repeats were not sampled. `modes` are the
-    failure modes of the answers, the most frequent first; None: these scores were made before they were looked for.
+    failure modes of the answers, the most frequent first; None: these scores were made before they were looked for. `unjudged`
+    counts answers whose content is unknown: a judge is still to be asked, or could not be understood.
     """
 
     name: str
@@ -106,6 +107,7 @@ class CandidateRow:
     curtailed: bool = False
     sampling_sd: Mapping[Part, float] = field(default_factory=dict)
     modes: tuple[ModeCount, ...] | None = None
+    unjudged: int = 0
 
     def score_of(self, part: Part) -> float | None:
         """The score of a part; None where nothing of it is scored."""
@@ -184,6 +186,7 @@ def build_row(
         curtailed=curtailed,
         sampling_sd=sampling_sd or {},
         modes=count_modes(scored, incumbent, clusters),
+        unjudged=scored.unjudged,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ from core.bakeoff.leaderboard import Headline, Leaderboard
 from core.bakeoff.rows import CandidateRow
 from core.format import of_five
 from core.scoring.scorer import Part
+from core.scoring.to_judge import judge_checks
 from core.statistics.comparison import RESOLVE
 from core.statistics.paired import ALPHA
 from core.statistics.permutation import clusters_to_show, least_p
@@ -78,7 +79,8 @@ def notes(board: Leaderboard, task: Task, *, unscored: Mapping[str, int], strang
     yield from _tie(board)
     yield from _selected(board.selection)
     yield from _limits(task, rows)
-    yield from _faulty(rows)
+    yield from _unjudged(rows)
+    yield from _faulty(rows, {name for name, _ in judge_checks(task)})
     yield from _repeats(task, board.repeats)
 
 
@@ -189,11 +191,20 @@ def _whether_fair(limit: int, cut: CandidateRow, rows: Sequence[CandidateRow]) -
     return f"{room}, which leaves little room: raise the limit and ask again."
 
 
-def _faulty(rows: Sequence[CandidateRow]) -> Iterator[str]:
+def _unjudged(rows: Sequence[CandidateRow]) -> Iterator[str]:
+    """Answers without a verdict: what a judge did not say is no 0."""
+    for row in rows:
+        if row.unjudged:
+            without = f"{row.unjudged} of {count(row.answers, 'answer')} not judged"
+            rest = "their content is unknown, and left out" if row.content_score is not None else "no content is known"
+            yield f"{row.name}: {without}; {rest}."
+
+
+def _faulty(rows: Sequence[CandidateRow], by_judge: Collection[str]) -> Iterator[str]:
     faulty: dict[str, int] = {}
     for row in rows:
         for check in row.checks:
-            if check.faulty:
+            if check.faulty and check.id not in by_judge:
                 faulty[check.id] = faulty.get(check.id, 0) + check.faulty
     for name, number in faulty.items():
         yield f"The check {name} could not be done on {count(number, 'answer')}, which score 0 there: see why."

@@ -15,6 +15,7 @@ from core.checks.contains import ContainsAllCheck, ContainsAnyCheck, NotContains
 from core.checks.each_item import EachItemCheck, score_each_item
 from core.checks.heading import HeadingCheck, score_heading
 from core.checks.json_schema import JsonSchemaCheck, score_json_schema
+from core.checks.judge import JudgeCheck, score_judge
 from core.checks.lengths import CharactersCheck, LinesCheck, WordsCheck, score_length
 from core.checks.number_range import NumberRangeCheck, score_number_range
 from core.checks.regex import RegexCheck, score_regex
@@ -32,6 +33,7 @@ __all__ = [
     "ContainsAnyCheck",
     "HeadingCheck",
     "JsonSchemaCheck",
+    "JudgeCheck",
     "NotContainsCheck",
     "RegexCheck",
     "SimilarityCheck",
@@ -62,6 +64,7 @@ REGISTRY: dict[type[BaseDefinition], Scorer] = {
     EachItemCheck: score_each_item,
     JsonSchemaCheck: score_json_schema,
     SimilarityCheck: score_similarity,
+    JudgeCheck: score_judge,
 }
 
 if TYPE_CHECKING:

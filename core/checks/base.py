@@ -94,6 +94,8 @@ class BaseDefinition(BaseModel):
     # Raised when the code of a check changes what it says of the same answer: stored scores are then seen to be old.
     # 2: all checks compare in one normal form; a table in a code block counts. 3: the sign for micro is the Greek letter.
     VERSION: ClassVar[int] = 3
+    # It says nothing of form: a definition of it under `format:` is refused.
+    CONTENT_ONLY: ClassVar[bool] = False
 
     id: str | None = Field(default=None, min_length=1, max_length=60)
     weight: float = Field(default=1.0, ge=0, allow_inf_nan=False)

@@ -14,6 +14,7 @@ from core.scoring.scorer import Part
 from core.statistics.comparison import RESOLVE
 from core.statistics.paired import Interval
 from core.text import cell_width, clip, printable
+from core.wording.judges import judge_lines
 
 _CHECK_WIDTH = 28
 _TRAINED_WIDTH = 24
@@ -41,6 +42,7 @@ def render_text(
     blocks = [
         list(_title(leaderboard, width, [*filter(None, [scored]), *stale])),
         list(_scores(leaderboard, width, trained or {})),
+        list(_judges(leaderboard, width)),
         list(_comparisons(leaderboard, width)),
         list(_costs(leaderboard, width)),
         list(_checks(leaderboard, width)),
@@ -296,6 +298,16 @@ def _holes(board: Leaderboard, width: int) -> Iterator[str]:
         more = f" and {count(len(holes) - _HOLES, 'further input')}" if len(holes) > _HOLES else ""
         server = f"; {count(row.server_faults, 'answer')} the server did not give" if row.server_faults else ""
         yield from wrap(f"{printable(row.name)} has answers missing at {named}{more}{server}", width)
+
+
+def _judges(board: Leaderboard, width: int) -> Iterator[str]:
+    """How far the judges can be believed that content rests on."""
+    if board.judges:
+        yield "judges: content rests on what they said" + (
+            "" if not any(one.doubts for one in board.judges) else ", see !"
+        )
+    for line in judge_lines(board):
+        yield from wrap(line, width, indent=len(line) - len(line.lstrip()) + 2)
 
 
 def _detectable(difference: float | None) -> str:

@@ -81,12 +81,15 @@ class Task(Loaded):
 
     @model_validator(mode="after")
     def _checks_fit_together(self) -> Task:
-        """Given ids differ, and what a check reads of captures is captured by a format check."""
+        """Given ids differ, a check stands where it may, and what it reads of captures is captured by a format check."""
         seen: dict[str, str] = {}
         captured = capture_names(self.format)
         for part, checks in (("format", self.format), ("content", self.content)):
             for index, check in enumerate(checks):
                 where = f"{part}[{index}]"
+                if part == "format" and check.CONTENT_ONLY:
+                    message = f"`{check.default_id()}` says nothing of form: it never counts into the format score"
+                    raise KeyedError(message, key=f"{part}.{index}.check", remedy="write it under `content:`")
                 if check.id is not None and (first := seen.setdefault(check.id, where)) != where:
                     raise KeyedError(f"the id `{check.id}` is that of {first} too", key=f"{part}.{index}.id")
                 missing = [name for name in check.read_names() or () if name not in captured]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from core.scoring.answers import Answer
 from core.scoring.scored_answers import place
 from core.scoring.scorer import PARTS, Part, Scorer, singles
+from core.scoring.to_judge import judge_checks
 from core.statistics.no_worse import no_worse
 from core.statistics.paired import Paired, differences
 from core.statistics.verdicts import is_shown
@@ -70,11 +71,14 @@ def score_change(
     before: Mapping[str, Mapping[str, float]],
     now: Mapping[Part, Mapping[str, float]],
 ) -> ScoreChange:
-    """The scores of now held to those of before, each by part and input. A part that only one of them has is left out."""
+    """The scores of now held to those of before, each by part and input. A part that only one of them has is left out, and so
+    is content that a judge has scored."""
     cluster_of = {item.id: item.cluster for item in inputs}
     parts: dict[str, PartChange] = {}
     missing = 0
     for part in PARTS:
+        if part == "content" and judge_checks(task):
+            continue  # what serves is asked here, and no judge
         former = {name: value for name, value in before.get(part, {}).items() if name in cluster_of}
         present = now.get(part, {})
         unanswered = former.keys() - present.keys()

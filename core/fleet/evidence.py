@@ -119,7 +119,12 @@ def complete(pair: MeasuredPair | None) -> Condition:
     if stopped:
         return Condition("complete", "cannot_tell", {"why": "curtailed", "name": stopped[0], "job": pair.job_id})
     kept = set(board.confirming if use_of(board) == "confirm" else board.input_ids)
-    missing = {name: sum(cell.missing for input_id, cell in _cells(pair, name) if input_id in kept) for name in names}
+    missing = {
+        name: sum(
+            max(map(cell.open, board.parts), default=0) for input_id, cell in _cells(pair, name) if input_id in kept
+        )
+        for name in names
+    }
     lacking = [name for name in names if missing[name]]
     if lacking:
         values: dict[str, Value] = {"why": "missing", "name": lacking[0], "missing": missing[lacking[0]]}

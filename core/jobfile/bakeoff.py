@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -179,7 +179,9 @@ class BakeoffSpec(Spec):
     where the same is asked of the same model. `llama_server` is the program that answers for GGUF files, as it was found at
     submission, and `server_memory` what it is expected to take for each of them, by the name of its model; of a model that is
     not among them nothing is predicted. `stops` are served models of the home that were deployed to be measured here: they end
-    once they are, so that those of one night need no room together, and a promotion serves from their record.
+    once they are, so that those of one night need no room together, and a promotion serves from their record. `judges` are the
+    served models that checks of the tasks are asked of, each named as its checks name it; they are asked last. Verdicts in
+    `earlier_verdicts` (of any bake-off of the home) are not asked for again.
     """
 
     kind: Literal["bakeoff"] = "bakeoff"
@@ -196,6 +198,8 @@ class BakeoffSpec(Spec):
     server_memory: dict[str, ServerMemory] = Field(default_factory=dict)
     pattern_timeout_seconds: float = Field(default=1.0, gt=0)
     stops: tuple[str, ...] = ()
+    judges: list[CandidateSpec] = Field(default_factory=list)
+    earlier_verdicts: InputFile | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -282,18 +286,12 @@ class BakeoffSpec(Spec):
     @property
     def gpu_use(self) -> GpuUse:
         """Exclusive where the job loads every model itself; beside servers of this machine it makes room for those it loads."""
-        servers = [one.server for one in self.candidates if one.server is not None and one.form == "served"]
-        loads = len(servers) < len(self.candidates)
-        here = [server for server in servers if server.is_local]
-        if not here:
-            return GpuUse("exclusive") if loads else GpuUse("none", loads_models=False)
-        asked: dict[str, dict[str, None]] = {}
-        for one in self.candidates:
-            if one.server in here and one.server.api == "ollama" and one.served_model is not None:
-                asked.setdefault(one.server.url, {})[one.served_model] = None
-        # What a served model of the home holds is known; another server may be any program.
-        others = any(server.api != "ollama" and server.served_dir is None for server in here)
-        return GpuUse("serving", {url: tuple(names) for url, names in asked.items()}, others, loads)
+        return gpu_use_of(self.asked, loads=any(one.form != "served" for one in self.candidates))
+
+    @property
+    def asked(self) -> tuple[CandidateSpec, ...]:
+        """Every model of a running server that the job asks: served candidates, and judges."""
+        return tuple(one for one in (*self.candidates, *self.judges) if one.form == "served")
 
     def host_memory(self, home: Home, on_gpu: bool) -> int:
         """The largest model that is loaded, by the job or by its llama-server: one at a time. What the job itself computes with
@@ -315,6 +313,22 @@ class BakeoffSpec(Spec):
     @property
     def needs(self) -> tuple[int, ...]:
         return needed_jobs(*(reference for one in self.candidates for reference in (one.ref, one.lora)))
+
+
+def gpu_use_of(asked: Sequence[CandidateSpec], *, loads: bool) -> GpuUse:
+    """What a job does with the GPU that asks these models of servers, and itself `loads` others."""
+    here = [one for one in asked if one.server is not None and one.server.is_local]
+    if not here:
+        return GpuUse("exclusive") if loads else GpuUse("none", loads_models=False)
+    models: dict[str, dict[str, None]] = {}
+    beside = False
+    for one in here:
+        assert one.server is not None and one.served_model is not None  # the candidate was validated
+        if one.server.api == "ollama":
+            models.setdefault(one.server.url, {})[one.served_model] = None
+        # What a served model of the home holds is known; another server may be any program.
+        beside |= one.server.api != "ollama" and one.server.served_dir is None
+    return GpuUse("serving", {url: tuple(names) for url, names in models.items()}, beside, loads)
 
 
 def default_incumbent(forms: Mapping[str, str]) -> str:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.bakeoff.curtailment import stopped_candidates
+from core.bakeoff.judges import JudgeAgreement
 from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.measured import MeasuredCandidate, parse_measured, read_measured, with_loads
 from core.bakeoff.ranking import leaderboard_of
@@ -23,6 +24,7 @@ from core.jobfile.bakeoff import BakeoffSpec, TaskUnderTest
 from core.jobfile.kinds import kind_of
 from core.jobfile.spec import JobFile
 from core.results.gc_pause import gc_paused
+from core.results.judges import stored_agreements
 from core.results.stored_answers import StoredAnswers, read_stored_answers
 from core.scoring.answers import Answer
 from core.scoring.scorer import PlannedCheck, Score, plan_all
@@ -73,6 +75,7 @@ class StoredTask:
     incumbent: str | None = None
     measured: Sequence[MeasuredCandidate] = ()
     curtailed: frozenset[str] = frozenset()
+    judges: tuple[JudgeAgreement, ...] = ()
 
     @property
     def name(self) -> str:
@@ -111,7 +114,7 @@ class StoredTask:
             repeats=self.repeats,
             curtailed=self.curtailed,
         )
-        return replace(board, rows=with_loads(board.rows, self.measured))
+        return replace(board, rows=with_loads(board.rows, self.measured), judges=self.judges)
 
 
 @dataclass(frozen=True)
@@ -162,7 +165,7 @@ def load_bakeoff(home: Home, connection: sqlite3.Connection, job_id: int, number
     Raises `NotFoundError` for an unknown bake-off or rescoring, `InputError` when its files are not there.
     """
     require_bakeoff(connection, job_id)
-    _, spec = bakeoff_file(home, job_id)
+    file, spec = bakeoff_file(home, job_id)
     rescorings = {one.number: one for one in list_rescorings(connection, job_id)}
     newest = max(rescorings, default=ORIGINAL)
     wanted = newest if number is None else number
@@ -177,6 +180,10 @@ def load_bakeoff(home: Home, connection: sqlite3.Connection, job_id: int, number
     with gc_paused():
         tasks = tuple(
             stored_task(home, connection, job_id, spec, under_test, rescoring, measured) for under_test in spec.tasks
+        )
+        tasks = tuple(
+            replace(one, judges=stored_agreements(connection, job_id, file.project_id, spec, one.task, one.inputs))
+            for one in tasks
         )
     if spec.curtail:
         tasks = tuple(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from core.config.project import Project, shipped
 from core.config.task import Task
 from core.errors import BakehouseError
 from core.home import Home
+from core.results.judges import stored_book
 from core.results.load import (
     Scoring,
     StoredBakeoff,
@@ -25,6 +27,7 @@ from core.results.load import (
 )
 from core.results.scoring_pool import score_stored
 from core.scoring.seen_answers import asked_candidates
+from core.scoring.to_judge import judge_checks
 from core.store.answer_scores import AnswerScores
 from core.store.database import transaction
 from core.store.jobs import get_job
@@ -55,7 +58,8 @@ def rescore(home: Home, connection: sqlite3.Connection, job_id: int, *, author: 
     for task, under_test in zip(tasks, spec.tasks, strict=True):
         inputs = golden_inputs(under_test)
         asked = asked_candidates(under_test, inputs, spec.candidates)
-        scores += score_stored(connection, job_id, task, inputs, timeout, asked=asked)
+        verdicts = stored_book(connection, job_id, task)
+        scores += score_stored(connection, job_id, task, inputs, timeout, asked=asked, verdicts=verdicts)
     changes = tuple(
         replace(change, task=before.name if len(spec.tasks) > 1 else "")
         for before, now in zip(spec.tasks, tasks, strict=True)
@@ -66,6 +70,7 @@ def rescore(home: Home, connection: sqlite3.Connection, job_id: int, *, author: 
         newest = load_bakeoff(home, connection, job_id)
         if same_result(connection, job_id, newest, checks, scores) and not newest.scoring.outdated:
             return newest.scoring, False
+        changes += tuple(_judged_since(connection, job_id, newest, scores, many=len(spec.tasks) > 1))
         # What it came to is read from the very scores that are stored: one way from scores to a board.
         number = insert_rescoring(
             connection,
@@ -87,6 +92,22 @@ def checks_of(task: Task) -> dict[str, Any]:
     """What a rescoring takes of a task, as plain values."""
     document = task.model_dump(mode="json")
     return {key: document[key] for key in ("format", "content", "margin")}
+
+
+def _judged_since(
+    connection: sqlite3.Connection, job_id: int, former: StoredBakeoff, scores: Sequence[AnswerScores], *, many: bool
+) -> Iterator[CheckChange]:
+    """The checks of judges that leave another number of answers open than they did in the former result."""
+    before = _open_checks(answer_scores(connection, job_id, former.scoring.number))
+    now = _open_checks(scores)
+    for task in former.tasks:
+        for name, _ in judge_checks(task.task):
+            if before[name] != now[name]:
+                yield CheckChange("judged", name, task.name if many else "")
+
+
+def _open_checks(scores: Iterable[AnswerScores]) -> Counter[str]:
+    return Counter(one.checks[at][0] for one in scores for at in one.faulty)
 
 
 def same_result(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from core.scoring.answers import Answer
 from core.scoring.scorer import Scorer
+from core.scoring.verdicts import NO_VERDICTS, VerdictBook
 from core.store.answer_scores import AnswerScores
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def score_stored(
     pattern_timeout: float,
     processes: int | None = None,
     asked: Mapping[str, AskedCandidate] | None = None,
+    verdicts: VerdictBook = NO_VERDICTS,
 ) -> list[AnswerScores]:
     """What the checks of the task say of each stored answer, in the order of the answers; none of a server's fault.
 
@@ -55,9 +57,11 @@ def score_stored(
         # A process that was killed (too little memory, say) takes the pool with it: then it is done here, one after the other.
         with suppress(BrokenProcessPool):
             return _side_by_side(
-                _documents(connection, job_id, task.name), (task, list(inputs), pattern_timeout, asked), processes
+                _documents(connection, job_id, task.name),
+                (task, list(inputs), pattern_timeout, asked, verdicts),
+                processes,
             )
-    scorer = Scorer(task, inputs, pattern_timeout, asked)
+    scorer = Scorer(task, inputs, pattern_timeout, asked, verdicts)
     return [found for chunk in _documents(connection, job_id, task.name) for found in _score(scorer, chunk)]
 
 
@@ -82,10 +86,14 @@ def _documents(connection: sqlite3.Connection, job_id: int, task: str) -> Iterat
 
 
 def _prepare(
-    task: Task, inputs: Sequence[GoldenInput], pattern_timeout: float, asked: Mapping[str, AskedCandidate] | None
+    task: Task,
+    inputs: Sequence[GoldenInput],
+    pattern_timeout: float,
+    asked: Mapping[str, AskedCandidate] | None,
+    verdicts: VerdictBook,
 ) -> None:
     global _scorer
-    _scorer = Scorer(task, inputs, pattern_timeout, asked)
+    _scorer = Scorer(task, inputs, pattern_timeout, asked, verdicts)
 
 
 def _score_chunk(documents: Sequence[str]) -> list[AnswerScores]:

@@ -22,6 +22,7 @@ from core.scoring.scored_answers import (
     shown_piece,
 )
 from core.scoring.scorer import PlannedCheck, Scorer, part_weights, plan_all
+from core.scoring.unjudged import with_unknown
 from core.store.answer_scores import Kept
 from core.store.scores import keep, read_plan
 
@@ -118,7 +119,7 @@ def read_stored_answers(
         )
         for name, chosen in sections.items()
     }
-    return StoredAnswers(found, strangers, columns.outdated, len(rows))
+    return StoredAnswers(with_unknown(task, found), strangers, columns.outdated, len(rows))
 
 
 def _taken(values: Sequence[Hashable], chosen: NDArray[np.intp]) -> Callable[[], Sequence[Hashable]]:

@@ -39,6 +39,7 @@ from core.store.jobs import JobRow, State, change_state, get_job
 from core.store.results import import_answers, import_measured, import_result
 from core.store.scores import import_scores
 from core.store.stop_reasons import StopRule, stop_rules
+from core.store.verdicts import import_verdicts, judged_bakeoff
 from core.telemetry.run_record import Summary
 from core.watchdog.run_monitor import RunMonitor
 
@@ -135,6 +136,7 @@ class Watch:
         self.guard = guard
         self.stop_rules = stop_rules(connection)
         self.answers_read: dict[Path, int] = {}
+        self.verdicts_read: dict[Path, int] = {}
 
     def tick(self) -> int:
         """Read what is new and note every end; returns how many attempts still live."""
@@ -148,6 +150,7 @@ class Watch:
                 self.guard.follow(row, attempt)
             self.read_events(row, attempt)
             self.read_answers(row.job_id, run)
+            self.read_verdicts(row.job_id, run)
             if seen.condition in {"alive", "orphaned"}:
                 living += 1
                 if seen.condition == "orphaned" and not row.orphaned:
@@ -207,6 +210,21 @@ class Watch:
             self.answers_read[run.path] = run.answers.stat().st_size
             logger.warning("job %d: its answers are not imported: %r", job_id, error)
 
+    def read_verdicts(self, job_id: int, run: RunDir) -> None:
+        """Import what judges have said since the last look."""
+        offset = self.verdicts_read.get(run.path, 0)
+        try:
+            if run.verdicts.stat().st_size <= offset:
+                return
+            with transaction(self.connection):
+                judged = judged_bakeoff(self.connection, job_id)
+                self.verdicts_read[run.path] = import_verdicts(self.connection, job_id, judged, run, offset)
+        except FileNotFoundError:
+            return
+        except UNREADABLE as error:
+            self.verdicts_read[run.path] = run.verdicts.stat().st_size
+            logger.warning("job %d: its verdicts are not imported: %r", job_id, error)
+
     def read_measured(self, job_id: int, run: RunDir) -> None:
         """Import what a bake-off measured of its candidates beside their answers."""
         try:
@@ -218,6 +236,7 @@ class Watch:
     def finish(self, row: AttemptRow, run: RunDir, attempt: AttemptDir, seen: Observation) -> None:
         """Move the job on, import what it made and close its attempt, in one transaction."""
         self.read_answers(row.job_id, run)
+        self.read_verdicts(row.job_id, run)
         if run.candidates.exists():
             self.read_measured(row.job_id, run)
         job = get_job(self.connection, row.job_id)
@@ -229,6 +248,7 @@ class Watch:
             reason = job_reason("result_unreadable", error=repr(error))
             self.close(job, row, Resolution("failed", "failed", reason), run, seen, measured)
         self.answers_read.pop(run.path, None)
+        self.verdicts_read.pop(run.path, None)
 
     def close(
         self,

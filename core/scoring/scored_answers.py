@@ -5,12 +5,15 @@ A board of 100,000 answers is made of columns, a number an answer; texts are rea
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import compress
 from typing import TYPE_CHECKING
 
+from core.checks.judge import NOT_JUDGED
 from core.failure_modes import excerpt
 from core.scoring.answers import Answer, Fault
 from core.scoring.scorer import (
@@ -22,6 +25,7 @@ from core.scoring.scorer import (
     part_weights,
     plan_all,
 )
+from core.scoring.unjudged import with_unknown
 from core.thinking import seems_to_think_aloud
 
 if TYPE_CHECKING:
@@ -94,7 +98,8 @@ class ScoredAnswers:
 
     `weights` are those of the checks by part (None where the task has no such part). `unscored` answers lack the score of a
     check as it is defined now; `server_faults` are places that stayed open. `parsed` tells what each answer is compared with
-    the other repeats by.
+    the other repeats by. `unknown` says of each answer whether its content is unknown, as it is not judged (`with_unknown`);
+    None: of none. Such an answer has no content score, and none by the checks in `judges`.
     """
 
     candidate: str
@@ -109,6 +114,8 @@ class ScoredAnswers:
     """The answers themselves, where they were at hand."""
     shown: Mapping[str, ShownMode] = field(default_factory=dict)
     """By the code of each failure mode that an answer has."""
+    judges: frozenset[str] = frozenset()
+    unknown: NDArray[np.bool_] | None = None
 
     @cached_property
     def by_input(self) -> dict[str, list[ScoredAnswer]]:
@@ -145,16 +152,40 @@ class ScoredAnswers:
 
     @cached_property
     def _by_part(self) -> dict[Part, dict[str, list[float]]]:
-        return {part: self._by_input(values) for part, values in self._scores.items()}
+        return {part: self._by_input(values, self._known(part)) for part, values in self._scores.items()}
 
     @cached_property
     def _means(self) -> dict[Part, dict[str, float]]:
-        return {part: self._mean_by_input(values) for part, values in self._scores.items()}
+        return {part: self._mean_by_input(values, self._known(part)) for part, values in self._scores.items()}
 
-    def _mean_by_input(self, values: Floats) -> dict[str, float]:
-        """The mean of a number an answer, by input."""
+    def _known(self, part: Part) -> NDArray[np.bool_] | None:
+        """Which answers have a score of this part; None: all of them."""
+        return None if part == "format" or self.unknown is None else ~self.unknown
+
+    def _known_of(self, check_id: str) -> NDArray[np.bool_] | None:
+        if check_id not in self.judges:
+            return None
+        known: NDArray[np.bool_] = ~self.columns.faulty[:, self.checks.index(check_id)]
+        return known if self.unknown is None else known & ~self.unknown
+
+    @property
+    def unjudged(self) -> int:
+        """Answers whose content is unknown."""
+        return 0 if self.unknown is None else int(self.unknown.sum())
+
+    @cached_property
+    def unjudged_by_input(self) -> Mapping[str, int]:
+        """The same by input; inputs without one are not there."""
+        unknown = self.unknown
+        counted = {} if unknown is None else {name: int(unknown[a:b].sum()) for name, a, b in self.spans}
+        return {name: count for name, count in counted.items() if count}
+
+    def _mean_by_input(self, values: Floats, known: NDArray[np.bool_] | None = None) -> dict[str, float]:
+        """The mean of a number an answer, by input, over the answers of which it is known."""
         import numpy as np
 
+        if known is not None:
+            return {name: math.fsum(kept) / len(kept) for name, kept in self._by_input(values, known).items()}
         names, first, counts = self._groups
         if not names:
             return {}
@@ -168,10 +199,16 @@ class ScoredAnswers:
         first = np.array([first for _, first, _ in self.spans], np.intp)
         return [name for name, _, _ in self.spans], first, np.diff([*first, len(self.columns)])
 
-    def _by_input(self, values: Floats) -> dict[str, list[float]]:
-        """A number an answer, by input."""
+    def _by_input(self, values: Floats, known: NDArray[np.bool_] | None = None) -> dict[str, list[float]]:
+        """A number an answer, by input; an input of whose answers none is known is not there."""
         listed = values.tolist()
-        return {name: listed[first:behind] for name, first, behind in self.spans}
+        if known is None:
+            return {name: listed[first:behind] for name, first, behind in self.spans}
+        kept = {
+            name: list(compress(listed[first:behind], known[first:behind].tolist()))
+            for name, first, behind in self.spans
+        }
+        return {name: values for name, values in kept.items() if values}
 
     def part(self, part: Part) -> dict[str, list[float]]:
         """The scores of a part by input, a number for each repeat; inputs without an answer are not there."""
@@ -183,11 +220,12 @@ class ScoredAnswers:
 
     def worst(self, part: Part) -> dict[str, float]:
         """The worst repeat of each input; empty when the task has no such part."""
-        return self._worst_by_input(self._scores[part]) if part in self._scores else {}
+        return self._worst_by_input(self._scores[part], self._known(part)) if part in self._scores else {}
 
     @cached_property
     def _check_means(self) -> list[dict[str, float]]:
-        return [self._mean_by_input(column) for column in self.columns.points.T]
+        columns = zip(self.checks, self.columns.points.T, strict=True)
+        return [self._mean_by_input(column, self._known_of(name)) for name, column in columns]
 
     def check_means(self, check_id: str) -> dict[str, float]:
         """The mean value of one check over the repeats of each input; inputs without an answer are not there."""
@@ -195,11 +233,13 @@ class ScoredAnswers:
 
     def check_worst(self, check_id: str) -> dict[str, float]:
         """The worst value of one check over the repeats of each input; inputs without an answer are not there."""
-        return self._worst_by_input(self.columns.points[:, self.checks.index(check_id)])
+        return self._worst_by_input(self.columns.points[:, self.checks.index(check_id)], self._known_of(check_id))
 
-    def _worst_by_input(self, values: Floats) -> dict[str, float]:
+    def _worst_by_input(self, values: Floats, known: NDArray[np.bool_] | None = None) -> dict[str, float]:
         import numpy as np
 
+        if known is not None:
+            return {name: min(kept) for name, kept in self._by_input(values, known).items()}
         names, first, _ = self._groups
         return dict(zip(names, np.minimum.reduceat(values, first).tolist(), strict=True)) if names else {}
 
@@ -207,7 +247,9 @@ class ScoredAnswers:
     def _reasons(self) -> dict[int | None, Counter[str]]:
         """Details by how many answers have them: of each check by its place, and of all checks under None."""
         found: dict[int | None, Counter[str]] = {None: Counter()}
-        for details, count in Counter(self.columns.details).items():
+        for said, count in Counter(self.columns.details).items():
+            # What is not judged has lost nothing.
+            details = [one for one in said if one[1] != NOT_JUDGED]
             for at, words in details:
                 found.setdefault(at, Counter())[words] += count
             for words in dict.fromkeys(words for _, words in details):
@@ -259,9 +301,10 @@ def place(
         before = taken.get((answer.input_id, answer.repeat))
         if before is None or answer.fault != "server" or before.fault == "server":
             taken[(answer.input_id, answer.repeat)] = answer
-    return {
+    found = {
         name: _of_candidate(task, name, inputs, plans, taken, by_answer, modes or {}) for name, taken in placed.items()
-    }, strangers
+    }
+    return with_unknown(task, found), strangers
 
 
 def _of_candidate(

@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.checks import CheckResult, build, check_hash, check_ids
-from core.checks.base import BaseDefinition
+from core.checks.base import BaseDefinition, CheckFault
+from core.checks.judge import JudgeCheck, judged
 from core.errors import InputError
 from core.failure_modes import find
 from core.scoring.answers import Answer, Fault, find_fault, known_fields
+from core.scoring.verdicts import NO_VERDICTS, VerdictBook, asked_hash
 from core.store.answer_scores import AnswerScores, Kept
 from core.thinking import Split, seems_to_think_aloud, split_thinking
 
@@ -62,6 +64,11 @@ class PlannedCheck:
     part: Part
     definition: BaseDefinition
     hash: str
+
+
+def needs_judge(check: PlannedCheck) -> bool:
+    """Whether what it says is a judge's: without its verdict it is unknown, and never 0."""
+    return isinstance(check.definition, JudgeCheck)
 
 
 def plan_checks(task: Task, golden_input: GoldenInput) -> list[PlannedCheck]:
@@ -139,6 +146,7 @@ class Scorer:
     """The checks of a task, ready for answers to its golden inputs. `pattern_timeout` is in seconds, for each check.
 
     `asked` is what each candidate was asked, by its name: in the answers of those failure modes are looked for.
+    `verdicts` are what judges have said: nobody is asked, and what they did not say is "not judged".
     """
 
     def __init__(
@@ -147,8 +155,9 @@ class Scorer:
         golden: Iterable[GoldenInput],
         pattern_timeout: float = 1.0,
         asked: Mapping[str, AskedCandidate] | None = None,
+        verdicts: VerdictBook = NO_VERDICTS,
     ) -> None:
-        self.task = task
+        self.task, self.verdicts = task, verdicts
         self.inputs = {item.id: item for item in golden}
         self.plans = plan_all(task, self.inputs.values())
         self.pattern_timeout = pattern_timeout
@@ -186,6 +195,7 @@ class Scorer:
             )
         text = split.text
         by_id = _run(plan, text, self.inputs[answer.input_id].expect, self.pattern_timeout)
+        by_id |= {check.id: self._judged(check, answer.input_id, text) for check in plan if needs_judge(check)}
         results = [by_id[check.id] for check in plan]
         captured = captures_of(
             result for check, result in zip(plan, results, strict=True) if check.part == "format" and not result.faulty
@@ -201,6 +211,18 @@ class Scorer:
             thinks_aloud=aloud,
             modes=modes,
         )
+
+    def _judged(self, check: PlannedCheck, input_id: str, text: str) -> CheckResult:
+        definition, item = check.definition, self.inputs[input_id]
+        assert isinstance(definition, JudgeCheck)  # it needs a judge
+        try:
+            reference = definition.reference(item.expect)
+        except CheckFault as fault:
+            return CheckResult(0.0, str(fault), faulty=True)
+        result = judged(definition, self.verdicts.of(asked_hash(definition, item.text(), reference), text))
+        if result.detail and definition.message and not result.faulty:
+            return CheckResult(result.value, definition.message)
+        return result
 
     def keep(self, answer: Answer, faulty: Iterable[str]) -> Kept:
         """What `score` keeps beside the points, of an answer that has its points; `faulty` are ids of checks that failed to
@@ -234,7 +256,7 @@ def _run(
     results: dict[str, CheckResult] = {}
     captures: dict[str, list[str]] = {}
     for check in planned:
-        if check.definition.reads_captures:
+        if check.definition.reads_captures or needs_judge(check):
             continue
         result = results[check.id] = build(check.definition, pattern_timeout).score(text, expect)
         if check.part == "format":

@@ -15,9 +15,12 @@ ORIGINAL = 0
 
 @dataclass(frozen=True)
 class CheckChange:
-    """How a check differs from the original one. `check` is its id; the `margin` of the task has no id of a check."""
+    """How a check differs from the original one, or (`judged`) that its judge has said more since the result before.
 
-    kind: Literal["added", "removed", "changed", "margin"]
+    `check` is its id; the `margin` of the task has no id of a check.
+    """
+
+    kind: Literal["added", "removed", "changed", "margin", "judged"]
     check: str = ""
     task: str = ""
     """Empty in bake-offs of one task."""

@@ -3,11 +3,12 @@
 ALTER TABLE scores ADD COLUMN modes TEXT CHECK (modes IS NULL OR json_valid(modes));
 
 -- What a judge model said of an answer. Files of the run directory are the source. `key` is the hash of all that a verdict
--- depends on, so that an answer that two bake-offs share is judged once; `job_id` is the job that asked, and `bakeoff_job_id` the
+-- depends on. An answer that two bake-offs share is judged once, and each has a row of it: by which judge a bake-off was judged
+-- does not change when another one is. `job_id` is the job that asked, and `bakeoff_job_id` the
 -- bake-off whose answer was shown. `value` is in [0, 1], NULL for a text that says none.
 CREATE TABLE verdicts (
   id INTEGER PRIMARY KEY,
-  key TEXT NOT NULL UNIQUE,
+  key TEXT NOT NULL,
   job_id INTEGER REFERENCES jobs (id) ON DELETE SET NULL,
   bakeoff_job_id INTEGER REFERENCES jobs (id) ON DELETE SET NULL,
   task TEXT NOT NULL,
@@ -21,7 +22,8 @@ CREATE TABLE verdicts (
   ask INTEGER NOT NULL CHECK (ask > 0),
   text TEXT NOT NULL,
   value REAL CHECK (value BETWEEN 0 AND 1),
-  time REAL NOT NULL
+  time REAL NOT NULL,
+  UNIQUE (bakeoff_job_id, key)
 );
 
 CREATE INDEX verdicts_by_answer ON verdicts (check_hash, answer_sha256);

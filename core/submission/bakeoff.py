@@ -21,6 +21,7 @@ from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, ExampleTurn, TaskUnderTest
 from core.jobfile.spec import InputFile
 from core.models.llama_cpp import LlamaCpp
+from core.scoring.verdicts import GivenVerdict
 from core.store.database import open_database
 from core.store.jobs import JobRow
 from core.submission.asked_servers import Ask, Asked, ServedFacts, served_facts, served_place
@@ -30,6 +31,7 @@ from core.submission.enqueue import store
 from core.submission.extension import Extended, extended, require_former, told_of_former, united
 from core.submission.few_shot import example_pool, repeats_golden
 from core.submission.input_store import golden_file
+from core.submission.judges import find_judges, keep_verdicts, known_verdicts, look_at_judges
 from core.submission.possible import refuse_impossible, still_to_serve
 from core.submission.server_memory import ServersMemory, servers_memory
 from core.submission.taken_over import TakenOver, taken_over
@@ -80,6 +82,8 @@ class CheckedBakeoff:
     llama_server: str | None = None
     servers: ServersMemory = field(default_factory=ServersMemory)
     taken: TakenOver = field(default_factory=TakenOver)
+    judges: tuple[CandidateSpec, ...] = ()
+    verdicts: tuple[GivenVerdict, ...] = ()
 
     def keep(self, home: Home, project: Project) -> BakeoffSpec:
         """What the job is told, with copies of its golden inputs and of the answers that it takes over."""
@@ -97,6 +101,8 @@ class CheckedBakeoff:
             llama_server=self.llama_server,
             server_memory=dict(self.servers.by_name),
             pattern_timeout_seconds=project.settings.bakeoff.pattern_timeout_seconds,
+            judges=list(self.judges),
+            earlier_verdicts=keep_verdicts(home, self.verdicts),
         )
 
 
@@ -147,6 +153,9 @@ def check_bakeoff(
     with told_of_former(before, () if before is None else before.spec.forms):
         asked = refuse_impossible(candidates, remarks, ask, to_come)
     refuse_doubles(candidates, [one.task for one in tasks], asked)
+    judges = find_judges(home, project, [one.task for one in tasks])
+    look_at_judges(judges, candidates, asked, remarks, ask)
+    verdicts = known_verdicts(connection, [(one.task, one.golden.inputs) for one in tasks])
     remarks += [*marks(candidates), *thinking(home, candidates), *interruptions(candidates)]
     server, servers = gguf_server(
         home, project, candidates, [one.task for one in tasks], concurrency_of(wanted, before), remarks
@@ -157,7 +166,9 @@ def check_bakeoff(
         now = [(one.under_test(kept_nowhere), tuple(one.golden.inputs)) for one in tasks]
         taken = taken_over(home, before, now, candidates, asked)
         remarks += taken.remarks
-    return CheckedBakeoff(wanted, tasks, tuple(candidates), incumbent, before, server, servers, taken)
+    return CheckedBakeoff(
+        wanted, tasks, tuple(candidates), incumbent, before, server, servers, taken, tuple(judges), verdicts
+    )
 
 
 def concurrency_of(wanted: WantedBakeoff, before: Extended | None) -> int:

@@ -56,7 +56,11 @@ def change_words(changes: Iterable[CheckChange]) -> str:
     named = [f"{SIGNS[one.kind]} {one.check}" for one in listed if one.kind in SIGNS]
     if not listed:
         return "same checks, scored by this version of Bakehouse"
+    judged = [one.check for one in listed if one.kind == "judged"]
+    verdicts = f"more verdicts ({', '.join(judged[:MOST_CHECKS])})" if judged else ""
     if not named:
-        return "margin changed"
+        margin = "margin changed" if any(one.kind == "margin" for one in listed) else ""
+        return ", ".join(filter(None, [margin, verdicts]))
     more = f" and {len(named) - MOST_CHECKS} more" if len(named) > MOST_CHECKS else ""
-    return f"checks changed ({', '.join(named[:MOST_CHECKS])}{more})"
+    checks = f"checks changed ({', '.join(named[:MOST_CHECKS])}{more})"
+    return f"{checks}, {verdicts}" if verdicts else checks

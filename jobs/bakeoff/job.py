@@ -6,7 +6,9 @@ import contextlib
 import json
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 from core.config.golden import GoldenInput
 from core.errors import BakehouseError, InputError
@@ -14,8 +16,10 @@ from core.files import write_atomic
 from core.format import of_five
 from core.jobfile.bakeoff import IN_PROCESS, BakeoffSpec, CandidateSpec
 from core.jobfile.servers import ollama_of, opened
+from core.scoring.verdicts import NO_VERDICTS, VerdictBook, book_of, read_verdicts
 from core.serving.errors import ServerError
 from core.serving.make_room import make_room
+from jobs.bakeoff.judges import JudgeCost, JudgedTask, VerdictRecord, ask_judges
 from jobs.bakeoff.record import AnswerRecord, Tally
 from jobs.bakeoff.served import answer_served
 from jobs.bakeoff.served_models import have_serve, require_deployed, send_served_away, stop_measured
@@ -49,8 +53,9 @@ def run(context: JobContext, spec: BakeoffSpec) -> None:
             context.warn("not_served", f"{', '.join(one.name for one in candidates)}: {error.message}")
     if all(answer.fault == "server" for answer in record.answers):
         raise refused[0] if refused else nothing_answered(record)
+    verdicts, costs = _judged(context, spec, inputs, record)
     context.phase("scoring")
-    _score(context, spec, inputs, record, time.monotonic() - started)
+    _score(context, spec, inputs, record, verdicts, costs, time.monotonic() - started)
     stop_measured(context, spec.stops)
 
 
@@ -127,7 +132,7 @@ def _answer(
 
 def unload_served_models(context: JobContext, spec: BakeoffSpec) -> None:
     """Servers of this machine share its GPU with what the job loads next; the runner brings their models back afterwards."""
-    servers = {one.server.url: one.server for one in spec.candidates if one.server is not None}
+    servers = {one.server.url: one.server for one in spec.asked if one.server is not None}
     for url in spec.gpu_use.asked:
         with ollama_of(servers[url]) as ollama:
             if went := make_room(ollama, stopped=lambda: context.stop_reason() is not None):
@@ -137,7 +142,31 @@ def unload_served_models(context: JobContext, spec: BakeoffSpec) -> None:
         send_served_away(context)
 
 
-def _score(context: JobContext, spec: BakeoffSpec, inputs: Inputs, record: AnswerRecord, seconds: float) -> None:
+def _judged(
+    context: JobContext, spec: BakeoffSpec, inputs: Inputs, record: AnswerRecord
+) -> tuple[VerdictBook, list[JudgeCost]]:
+    """What the judges say of the answers: asked once all of these are there, so that each judge is loaded once."""
+    if not spec.judges:
+        return NO_VERDICTS, []
+    earlier = () if spec.earlier_verdicts is None else read_verdicts(Path(spec.earlier_verdicts.path))
+    verdicts = VerdictRecord(context.run.verdicts, earlier)
+    tasks = [
+        JudgedTask(one.task, inputs[one.name], tuple(answer for answer in record.answers if answer.task == one.name))
+        for one in spec.tasks
+    ]
+    costs = ask_judges(context, spec.judges, tasks, verdicts, spec.concurrency)
+    return book_of(verdicts.verdicts), costs
+
+
+def _score(
+    context: JobContext,
+    spec: BakeoffSpec,
+    inputs: Inputs,
+    record: AnswerRecord,
+    verdicts: VerdictBook,
+    costs: Sequence[JudgeCost],
+    seconds: float,
+) -> None:
     """Score all stored answers and leave the result."""
     from core.bakeoff.ranking import build_leaderboard
     from core.bakeoff.result import result_message, result_summary
@@ -149,7 +178,7 @@ def _score(context: JobContext, spec: BakeoffSpec, inputs: Inputs, record: Answe
         task = under_test.task
         answers = [answer for answer in record.answers if answer.task == task.name]
         asked = asked_candidates(under_test, inputs[task.name], spec.candidates)
-        scorer = Scorer(task, inputs[task.name], spec.pattern_timeout_seconds, asked)
+        scorer = Scorer(task, inputs[task.name], spec.pattern_timeout_seconds, asked, verdicts)
         scores = [found for answer in answers if (found := scorer.score(answer)) is not None]
         lines += [json.dumps(one.to_json(), ensure_ascii=False) for one in scores]
         boards[task.name] = board = build_leaderboard(
@@ -170,4 +199,5 @@ def _score(context: JobContext, spec: BakeoffSpec, inputs: Inputs, record: Answe
     # Whole before result.json is there: whoever sees that finds every score.
     write_atomic(context.run.scores, "".join(f"{line}\n" for line in lines))
     summary = result_summary(boards, {candidate.name: candidate.made_ref for candidate in spec.candidates})
-    context.finish(result_message(boards), summary={**summary, "seconds": seconds})
+    judges = {"judges": [asdict(one) for one in costs]} if costs else {}
+    context.finish(result_message(boards), summary={**summary, **judges, "seconds": seconds})

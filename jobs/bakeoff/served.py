@@ -21,17 +21,16 @@ from core.scoring.answers import Answer
 from core.scoring.questions import AskedTask, asked_task, cells, prompt_hash, question, served_key
 from core.serving.answering import Capabilities, ServedIdentity, ServedModel
 from core.serving.errors import ServerError
-from core.serving.retry import pause_before_retry
 from jobs.bakeoff.asking import Asking, WantedReply
 from jobs.bakeoff.in_flight import SameModel
 from jobs.bakeoff.record import AnswerRecord, Tally
 from jobs.context import JobContext
+from jobs.patience import patiently
 
 MOST_ROUNDS = 5
 """How often a model may turn out to be another one half-way, before it is asked no more."""
 WARM_UP_TOKENS = 4
 """Of the answer that is thrown away before any is timed."""
-SECONDS_BETWEEN_SIGNS = 0.2
 
 T = TypeVar("T")
 
@@ -59,20 +58,7 @@ class ServedGroup:
 
     def patiently(self, call: Callable[[], T]) -> T:
         """The result of a call, made again after what a server does wrong for a moment. Raises ServerError."""
-        tries = 0
-        while True:
-            tries += 1
-            try:
-                return call()
-            except ServerError as error:
-                pause = pause_before_retry(error, tries, self.random)
-                if pause is None:
-                    raise
-                self.context.say(f"{self.model.name}: {error.message}; asked again in {pause:.1f} s")
-                until = time.monotonic() + pause
-                while (left := until - time.monotonic()) > 0:
-                    self.context.check_stop()
-                    time.sleep(min(left, SECONDS_BETWEEN_SIGNS))
+        return patiently(self.context, self.model.name, call, self.random)
 
 
 def answer_served(

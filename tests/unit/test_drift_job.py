@@ -42,7 +42,7 @@ CHECK = [{"check": "regex", "pattern": "^verdict: "}]
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("jobs.bakeoff.asking.pause_before_retry", lambda error, tries, source: None)
-    monkeypatch.setattr("jobs.bakeoff.served.pause_before_retry", lambda error, tries, source: None)
+    monkeypatch.setattr("jobs.patience.pause_before_retry", lambda error, tries, source: None)
 
 
 class Check:

@@ -39,7 +39,7 @@ SERVER = ServerUnderTest(name="s", api="ollama", url="http://127.0.0.1:1")
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses are the policy's, which has tests of its own; how often and how it is asked again is tested here."""
     monkeypatch.setattr("jobs.bakeoff.asking.pause_before_retry", _at_once)
-    monkeypatch.setattr("jobs.bakeoff.served.pause_before_retry", _at_once)
+    monkeypatch.setattr("jobs.patience.pause_before_retry", _at_once)
 
 
 def _at_once(error: ServerError, tries: int, source: object) -> float | None:

@@ -27,7 +27,7 @@ from tests.unit.test_served_candidates import Bench, checked, task
 
 @pytest.fixture(autouse=True)
 def _looks_behind_each_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("jobs.bakeoff.served.pause_before_retry", lambda *_: None)
+    monkeypatch.setattr("jobs.patience.pause_before_retry", lambda *_: None)
     monkeypatch.setattr(in_flight, "SECONDS_BETWEEN_STAMPS", 0.0)
     monkeypatch.setattr(in_flight, "MOST_SHARE_OF_STAMPS", 1e9)
 
