@@ -112,7 +112,7 @@ def asked_tasks() -> dict[str, AskedFor]:
 
 def marked_answers() -> list[MarkedAnswer]:
     """The whole set, in the order of its files."""
-    origins: Sequence[Origin] = ("written",)
+    origins: Sequence[Origin] = ("real", "written")
     return [
         _marked(document, use, origin)
         for origin in origins
