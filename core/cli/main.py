@@ -36,6 +36,7 @@ AFTER: dict[str, tuple[str, str]] = {
     "served": ("core.cli.served:served", "The models that a llama-server serves for production: start, stop, remove."),
     "fleet": ("core.cli.fleet:fleet", "What serves now, why it deserves to, and the way back."),
     "results": ("core.cli.results:results", "Leaderboards of bake-offs, and the answers behind them."),
+    "golden": ("core.cli.golden:golden", "Golden inputs from production inputs: draft, mark, and what is missing."),
     "why": ("core.cli.why:why", "What went wrong with a model, from what is on record of it."),
     "queue": ("core.cli.queue:queue", "What runs, what waits and why; cancel, retry, hold, move, pause."),
     "logs": ("core.cli.logs:logs", "What a job printed."),

@@ -13,6 +13,8 @@ from core.config.yaml import Marked, found, load_marked, read_text
 from core.errors import InputError, KeyedError
 from core.home import expanded
 
+Chosen = Literal["disagreement", "random"]
+
 
 class GoldenMessage(Written):
     """One message of a golden input that is a conversation."""
@@ -28,7 +30,8 @@ class GoldenInput(Written):
 
     `source` names the document it comes from: one source is one cluster. `use`: the best of several candidates is chosen on the
     inputs to `choose` by, and those to `confirm` by then say without bias how good that one is. Where there are some to
-    confirm by, an input without a use is one to choose by.
+    confirm by, an input without a use is one to choose by. `chosen`: marking offered the input because two candidates
+    disagreed on it, or by chance; only what was offered by chance says how large their difference is (docs/statistics.md).
     """
 
     id: Label
@@ -38,6 +41,7 @@ class GoldenInput(Written):
     expect: dict[str, Any] = Field(default={})
     source: Label | None = None
     use: Literal["choose", "confirm"] | None = None
+    chosen: Chosen | None = None
     tags: list[Label] = Field(default=[])
 
     also_called: ClassVar[dict[str, str]] = {
@@ -64,10 +68,11 @@ class GoldenInput(Written):
 
     @model_serializer(mode="wrap")
     def _without_what_is_not_used(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A copy of golden inputs has the hash that it had before there was a use."""
+        """A copy of golden inputs has the hash that it had before there was a use, or a choice by marking."""
         document: dict[str, Any] = write(self)
-        if document.get("use") is None:
-            document.pop("use", None)
+        for key in ("use", "chosen"):
+            if document.get(key) is None:
+                document.pop(key, None)
         return document
 
     def _check_messages(self) -> None:

@@ -112,7 +112,11 @@ def read_text(file: Path) -> str:
 
 def load_marked(file: Path) -> Marked:
     """Read a YAML file; an InputError with its line when it is no YAML, empty, or has a doubled key."""
-    text = read_text(file)
+    return parse_marked(read_text(file), file)
+
+
+def parse_marked(text: str, file: Path) -> Marked:
+    """`load_marked` of a text that stands in no file yet; `file` is what its errors name."""
     node = _compose(file, text)
     if node is None or (isinstance(node, yaml.ScalarNode) and node.value == "" and node.tag == _TAG + "null"):
         raise InputError("the file is empty", code="empty_file", file=file)

@@ -35,6 +35,8 @@ COMPLETIONS = (
 )
 # What a question or an instruction is about: it follows behind an empty line, as Alpaca's own template has it.
 MATERIAL = ("input", "context")
+TEXTS = ("text", "content", "document", "body", "note")
+"""What may hold a prompt where only prompts are read."""
 SYSTEMS = ("system", "system_prompt", "system_message", "systeminstruction", "system_instruction")
 # KTO's: false of an answer that is not to be given.
 LABELS = ("label", "kto_tag")

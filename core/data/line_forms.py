@@ -17,6 +17,7 @@ from core.data.keys import (
     MOST_LITERAL_CHARACTERS,
     PROMPTS,
     SYSTEMS,
+    TEXTS,
     names_of,
 )
 from core.data.learning import truth
@@ -36,6 +37,7 @@ from core.data.turns import (
     read_messages,
     repeats_message,
     text_of,
+    without_answer,
 )
 
 LineForm = Literal["messages", "prompt", "sharegpt", "chat", "trl", "preference", "alpaca", "question", "columns"]
@@ -77,6 +79,8 @@ def read_record(record: Record, options: ReadOptions, ignored: Ignored) -> Conve
     document = record.document
     if not options.training and is_conversation(document):
         document = {"messages": document}
+    if options.prompts and isinstance(document, str):
+        document = {"prompt": document}
     if not isinstance(document, dict):
         several = isinstance(document, list) and any(isinstance(item, dict) for item in document)
         record.refuse(
@@ -87,7 +91,9 @@ def read_record(record: Record, options: ReadOptions, ignored: Ignored) -> Conve
     reader = _RecordReader(Fields(record, document, options), own)
     found = reader.training() if options.training else reader.conversation()
     reader.fields.close(own)
-    check_turns(record, found.turns, found.key)
+    if options.prompts:
+        found = replace(found, turns=tuple(without_answer(found.turns)))
+    check_turns(record, found.turns, found.key, "user" if options.prompts else "assistant")
     ignored.counts.update(own.counts)
     return found
 
@@ -154,7 +160,7 @@ class _RecordReader:
         if options.prompt_column is None and options.completion_column is None:
             if key := self._chat_key():
                 return self._chat(key)
-            if "chosen" in self.names:
+            if "chosen" in self.names and not self.options.prompts:
                 return self._preference(self.names["chosen"])
         return self._columns()
 
@@ -189,7 +195,12 @@ class _RecordReader:
         if form is None:
             form = self._chat_form(key, messages)
         chosen = self.names.get("chosen")
-        if turns[-1].role == "user" and chosen is not None and not is_empty(self.fields.get(chosen)):
+        if (
+            turns[-1].role == "user"
+            and not self.options.prompts
+            and chosen is not None
+            and not is_empty(self.fields.get(chosen))
+        ):
             turns = [*not_learnt(turns), *self._messages_or_text(chosen, "assistant")]
             form = "preference"
         return self._made(turns, form, word(key))
@@ -240,7 +251,10 @@ class _RecordReader:
                     prompts.remove(name)
             if prompts and prompts[0] in ("instruction", "question", "query", "problem"):
                 material = next((self.names[name] for name in MATERIAL if name in self.names), None)
+        prompts = prompts or (self._only_text() if options.prompts else [])
         prompt = self._one(prompts, "prompt", options.prompt_column)
+        if options.prompts:
+            return self._made([*self._history(), *self._asked(prompt, material)], "columns", word(prompt))
         completion = self._one(completions, "completion", options.completion_column)
         if options.prompt_column or options.completion_column:
             form: LineForm = "columns"
@@ -276,19 +290,32 @@ class _RecordReader:
         return [name for name in names if name in self.names and not is_absent(self.fields.get(self.names[name]))]
 
     def _pair(self, prompt: str, completion: str, form: LineForm, material: str | None = None) -> Conversation:
-        fields = self.fields
-        if any(_holds_messages(fields.get(key)) for key in (prompt, completion)):
+        if any(_holds_messages(self.fields.get(key)) for key in (prompt, completion)):
             form = "trl"
-        before = not_learnt(self._messages_or_text(prompt, "user"))
-        if material is not None and (about := fields.get(material)) is not None:
-            fields.take(material)
-            text = text_of(self.fields, about, word(material), self.ignored, word(material))
-            if text.strip() and before[-1].role == "user":
-                before[-1] = replace(before[-1], content=f"{before[-1].content}\n\n{text}")
+        before = self._asked(prompt, material)
         answer = self._messages_or_text(completion, "assistant")
         if answer and answer[0].role != "assistant":
             self.record.refuse("begins with no assistant turn", key=word(completion))
         return self._made([*self._history(), *before, *answer], form, word(completion))
+
+    def _asked(self, prompt: str, material: str | None) -> list[Turn]:
+        """The turns of a prompt, with what it is about behind it."""
+        fields = self.fields
+        before = not_learnt(self._messages_or_text(prompt, "user"))
+        if material is not None and (about := fields.get(material)) is not None:
+            fields.take(material)
+            text = text_of(fields, about, word(material), self.ignored, word(material))
+            if text.strip() and before[-1].role == "user":
+                before[-1] = replace(before[-1], content=f"{before[-1].content}\n\n{text}")
+        return before
+
+    def _only_text(self) -> list[str]:
+        """The name of the one key that can hold what is asked: `text` and its like, else the only text of the record."""
+        beside = {"id", "source", *SYSTEMS, *COMPLETIONS}
+        texts = [
+            name for name, key in self.names.items() if isinstance(self.fields.get(key), str) and name not in beside
+        ]
+        return [name for name in TEXTS if name in self.names][:1] or (texts if len(texts) == 1 else [])
 
     def _history(self) -> list[Turn]:
         """Alpaca's earlier turns: pairs of question and answer."""

@@ -53,7 +53,8 @@ class ReadOptions:
     """How records are read where they do not speak for themselves.
 
     The columns name keys of a record; `ignore` holds keys (of records or messages) that are left out though they would be
-    refused. `training`: only the project's own form is read.
+    refused. `training`: only the project's own form is read. `prompts`: what is asked is read and no answer is needed; one that
+    stands behind it is left out.
     """
 
     prompt_column: str | None = None
@@ -63,6 +64,7 @@ class ReadOptions:
     ignore: frozenset[str] = frozenset()
     encoding: str | None = None
     training: bool = False
+    prompts: bool = False
 
 
 class Fields:
@@ -298,8 +300,8 @@ def _role(record: Record, said: Any, key: str, *, aliases: bool) -> Role:
     return record.refuse(f"the role must be one of {', '.join(ROLES)}, not {quoted(said)}", key=key, remedy=remedy)
 
 
-def check_turns(record: Record, turns: Sequence[Turn], key: str | None) -> None:
-    """InputError unless user and assistant take turns behind at most one system message, and an assistant turn is the last."""
+def check_turns(record: Record, turns: Sequence[Turn], key: str | None, last: Role = "assistant") -> None:
+    """InputError unless user and assistant take turns behind at most one system message, and a turn of `last` is the last."""
     start = 1 if turns and turns[0].role == "system" else 0
     if any(turn.role == "system" for turn in turns[start:]):
         record.refuse("a system message must be the first message", key=key)
@@ -314,8 +316,11 @@ def check_turns(record: Record, turns: Sequence[Turn], key: str | None) -> None:
                 remedy="user and assistant take turns, beginning with user",
             )
         expected = "assistant" if expected == "user" else "user"
-    if turns[-1].role != "assistant":
-        record.refuse("the last message must be an assistant turn: it is what is learnt", key=key)
+    if turns[-1].role != last:
+        why = (
+            "an assistant turn: it is what is learnt" if last == "assistant" else "of the user: it asks for the answer"
+        )
+        record.refuse(f"the last message must be {why}", key=key)
 
 
 def learnt_places(turns: Sequence[Turn], *, every_turn: bool) -> list[int]:
@@ -327,3 +332,9 @@ def learnt_places(turns: Sequence[Turn], *, every_turn: bool) -> list[int]:
 def not_learnt(turns: Iterable[Turn]) -> list[Turn]:
     """The same turns as context: none of them is learnt."""
     return [Turn(turn.role, turn.content, turn.role != "assistant", turn.reasoning) for turn in turns]
+
+
+def without_answer(turns: Sequence[Turn]) -> Sequence[Turn]:
+    """The turns up to the last one of the user."""
+    last = max((place for place, turn in enumerate(turns) if turn.role == "user"), default=len(turns) - 1)
+    return turns[: last + 1]

@@ -49,6 +49,8 @@ class JobKind:
     """Its steps have a loss, which the console draws."""
     has_leaderboard: bool = False
     """Its answers and scores make a leaderboard."""
+    has_answers: bool = False
+    """Its answers are stored, and a person can mark them."""
     can_bake_off: bool = False
     """The console offers a bake-off of what it makes against the base model."""
     can_export: bool = False
@@ -84,9 +86,20 @@ _KINDS = (
         lane="gpu",
         resumes=True,
         has_leaderboard=True,
+        has_answers=True,
         command=KindCommand(
             "bakeoff", "core.cli.bakeoff:bakeoff", "Queue a comparison of models on a task's golden inputs."
         ),
+    ),
+    # `bakehouse golden draft` asks for it. No bake-off: it makes no leaderboard, and nothing that asks for bake-offs finds it.
+    JobKind(
+        "drafts",
+        noun="a set of drafts",
+        spec="core.jobfile.drafts:DraftsSpec",
+        module="jobs.drafts",
+        lane="gpu",
+        resumes=True,
+        has_answers=True,
     ),
     JobKind(
         "merge",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 
 
@@ -32,6 +33,11 @@ def insert_mark(connection: sqlite3.Connection, mark: Mark) -> int:
     values = [getattr(mark, field.name) for field in fields(Mark)]
     cursor = connection.execute(f"INSERT INTO marks ({_COLUMNS}) VALUES ({', '.join('?' * len(values))})", values)
     return int(cursor.lastrowid or 0)
+
+
+def delete_marks(connection: sqlite3.Connection, mark_ids: Iterable[int]) -> None:
+    """Take marks back. Call it in a transaction."""
+    connection.executemany("DELETE FROM marks WHERE id = ?", [(one,) for one in mark_ids])
 
 
 def list_marks(connection: sqlite3.Connection, project_id: str, task: str | None = None) -> list[Mark]:

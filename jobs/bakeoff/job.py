@@ -33,6 +33,16 @@ Inputs = Mapping[str, tuple[GoldenInput, ...]]
 
 def run(context: JobContext, spec: BakeoffSpec) -> None:
     started = time.monotonic()
+    inputs, record = ask_candidates(context, spec)
+    verdicts, costs = _judged(context, spec, inputs, record)
+    context.phase("scoring")
+    _score(context, spec, inputs, record, verdicts, costs, time.monotonic() - started)
+    stop_measured(context, spec.stops)
+
+
+def ask_candidates(context: JobContext, spec: BakeoffSpec) -> tuple[dict[str, tuple[GoldenInput, ...]], AnswerRecord]:
+    """The inputs of each task, and all answers to them: those of earlier attempts, and now the others. Raises BakehouseError
+    where no server gave any."""
     context.phase("reading the golden inputs", ", ".join(task.golden.source for task in spec.tasks))
     start_manifest(context)
     inputs: dict[str, tuple[GoldenInput, ...]] = {}
@@ -53,10 +63,7 @@ def run(context: JobContext, spec: BakeoffSpec) -> None:
             context.warn("not_served", f"{', '.join(one.name for one in candidates)}: {error.message}")
     if all(answer.fault == "server" for answer in record.answers):
         raise refused[0] if refused else nothing_answered(record)
-    verdicts, costs = _judged(context, spec, inputs, record)
-    context.phase("scoring")
-    _score(context, spec, inputs, record, verdicts, costs, time.monotonic() - started)
-    stop_measured(context, spec.stops)
+    return inputs, record
 
 
 def nothing_answered(record: AnswerRecord) -> BakehouseError:

@@ -43,6 +43,7 @@ MORE = {
     "audit": ["--model", DEMO_MODEL],
     "data inspect": [],
     "doctor": ["--quick"],
+    "golden draft": ["--inputs", os.devnull, "--candidates", DEMO_MODEL, "job:1"],
     # It would wait for its jobs.
     "demo": ["--help"],
     "models pull": [],

@@ -31,7 +31,7 @@ from tests.support.job_files import job_file
 from tests.support.needs import needs
 from tests.support.queueing import AUTHOR
 
-OURS = [KINDS[name] for name in ("train", "bakeoff", "merge", "convert", "quantize", "pull")]
+OURS = [KINDS[name] for name in ("train", "bakeoff", "drafts", "merge", "convert", "quantize", "pull")]
 FILE = InputFile(path="/f", sha256="0" * 64, source="/f")
 HUB = ModelEntry(name="small", hub="org/small", parameters=1000)
 
