@@ -115,7 +115,7 @@ def score_each_item(
     """
     asked = span_of(*_both(definition.count), expect) if definition.count is not None else Span(1, None)
     words = span_of(*_both(definition.words), expect) if definition.words is not None else None
-    watch = Stopwatch(timeout)
+    watch = Stopwatch(timeout, "the check")
     try:
         items = _items(definition, text, watch)
     except NotJsonError as reason:

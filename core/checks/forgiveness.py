@@ -46,7 +46,6 @@ _NUMBER = re.compile(
 )
 _PUNCTUATION = frozenset(".:;,…·•‣!?→⇒：。\ufe0f")
 _ADORNING = frozenset(("So", "Sk", "Cf", "Pd", "Me"))
-_FENCE = re.compile(r" {0,3}(?P<marks>`{3,}|~{3,})[ \t]*(?P<info>[^`\n]*)$")
 _BACKSLASH = re.compile(r"\\(?=[!-/:-@\[-`{-~])")
 _BULLETS = (
     "\u2022\u2023\u2043\u25e6\u25aa\u25ab\u25cf\u25cb\u25a0\u2219\u00b7\u2013\u2014\u2192\u2713\u2714\u2610\u2611\u2705"
@@ -113,15 +112,15 @@ def whole_fence(text: str, infos: frozenset[str] = TEXT_FENCES) -> str | None:
     lines = text.strip("\n").split("\n")
     while lines and not lines[-1].strip():
         lines.pop()
-    opened = _FENCE.match(lines[0]) if lines else None
-    if opened is None or opened["info"].strip().casefold() not in infos:
+    opened = _fence(lines[0]) if lines else None
+    if opened is None or opened[1].casefold() not in infos:
         return None
-    open_marks = [opened["marks"]]
+    open_marks = [opened[0]]
     for number, line in enumerate(lines[1:], start=1):
-        found = _FENCE.match(line)
+        found = _fence(line)
         if found is None:
             continue
-        marks, info = found["marks"], found["info"].strip()
+        marks, info = found
         if info:
             open_marks.append(marks)
         elif marks[0] == open_marks[-1][0] and len(marks) >= len(open_marks[-1]):
@@ -129,6 +128,17 @@ def whole_fence(text: str, infos: frozenset[str] = TEXT_FENCES) -> str | None:
         if not open_marks:
             return "\n".join(lines[1:number]) + "\n" if number == len(lines) - 1 else None
     return "\n".join(lines[1:]) + "\n"
+
+
+def _fence(line: str) -> tuple[str, str] | None:
+    """The marks of a line that opens or closes a code block, and what stands behind them; None of another line."""
+    bare = line.lstrip(" ")
+    sign = bare[:1]
+    if sign not in ("`", "~") or len(line) - len(bare) > 3:
+        return None
+    info = bare.lstrip(sign)
+    marks = bare[: len(bare) - len(info)]
+    return None if len(marks) < 3 or (sign == "`" and sign in info) else (marks, info.strip())
 
 
 def prepared(text: str, parts: Parts, forgiven: frozenset[Forgiven]) -> str:

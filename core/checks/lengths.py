@@ -20,8 +20,11 @@ from core.checks.ranges import Span, refuse_backwards, span_of
 from core.errors import KeyedError
 
 # Scripts that write no blanks between words, as far as each of their characters is counted for a word.
-_WIDE = "\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_WORD = re.compile(rf"[{_WIDE}]|[^\s|\u2014\u2015{_WIDE}]*[^\W_{_WIDE}][^\s|\u2014\u2015{_WIDE}]*")
+_WIDE = re.compile(
+    "[\u3040-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+)
+_BREAK = re.compile(r"[\s|\u2014\u2015]+")
+_LETTER = re.compile(r"[^\W_]")
 
 
 class _LengthDefinition(PiecesDefinition):
@@ -94,8 +97,12 @@ def count_lines(text: str, parts: Parts) -> int:
 
 
 def count_words(text: str, parts: Parts) -> int:
-    """The words between blanks, those without a letter or digit left out."""
-    return sum(1 for _ in _WORD.finditer(structural(text, parts)))
+    """The words between blanks, those without a letter or digit left out. Time is linear in the text."""
+    count = 0
+    for chunk in _BREAK.split(structural(text, parts)):
+        pieces_of = _WIDE.split(chunk)
+        count += len(pieces_of) - 1 + sum(1 for piece in pieces_of if _LETTER.search(piece))
+    return count
 
 
 def count_characters(text: str, parts: Parts) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -65,10 +65,13 @@ class ListItem:
 
 @dataclass(frozen=True)
 class Document:
-    """`fenced` tells that the whole answer stands in one code block; `code` are the code blocks of text beside text."""
+    """`bold` are the lines that are bold from end to end, with their markup. `fenced` tells that the whole answer stands in one
+    code block; `code` are the code blocks of text beside text.
+    """
 
     source: str
     headings: tuple[Heading, ...]
+    bold: tuple[Heading, ...]
     tables: tuple[Table, ...]
     items: tuple[ListItem, ...]
     fenced: bool
@@ -119,6 +122,7 @@ def parse(text: str) -> Document:
     """The structure of `text` in document order. The last few are kept, as several checks ask for them."""
     tokens = _parser().parse(text)
     headings: list[Heading] = []
+    bold: list[Heading] = []
     tables: list[Table] = []
     items: list[tuple[list[str], bool, bool]] = []
     code: list[str] = []
@@ -143,7 +147,7 @@ def parse(text: str) -> Document:
             text_of = without_markup(tokens[index + 1].content)
             headings.append(Heading(int(token.tag[1:]), text_of, line, below, style, nested))
         elif kind == "paragraph_open":
-            headings += _bold_lines(tokens[index + 1], token.map, nested)
+            bold += _bold_lines(tokens[index + 1], token.map, nested)
         elif kind == "table_open":
             tables.append(_table(tokens, index, nested))
         elif kind == "fence" and not nested and not fenced and token.info.strip().casefold() in TEXT_FENCES:
@@ -153,6 +157,7 @@ def parse(text: str) -> Document:
     return Document(
         source=text,
         headings=tuple(headings),
+        bold=tuple(bold),
         tables=tuple(tables),
         items=tuple(ListItem("\n".join(pieces), ordered, nested) for pieces, ordered, nested in items),
         fenced=fenced,
@@ -171,9 +176,8 @@ def _bold_lines(inline: Token, place: list[int] | None, nested: bool) -> Iterato
         if mark not in ("**", "__") or not bare.endswith(mark) or len(bare) < 5:
             continue
         inner = bare.strip(mark[0])
-        text = without_markup(inner).removesuffix(":").rstrip() if inner and mark not in inner else ""
-        if text:
-            yield Heading(0, text, number, number + 1, "bold", nested)
+        if inner.strip() and mark not in inner:
+            yield Heading(0, inner, number, number + 1, "bold", nested)
 
 
 def _table(tokens: Sequence[Token], start: int, nested: bool) -> Table:
@@ -211,13 +215,11 @@ def headings(within: Document, forgiven: frozenset[Forgiven]) -> list[Heading]:
 
 
 def _headings(read: Document, forgiven: frozenset[Forgiven]) -> list[Heading]:
-    return [
-        heading
-        for heading in read.headings
-        if ("nested" in forgiven or not heading.nested)
-        and ("setext" in forgiven or heading.style != "setext")
-        and ("emphasis" in forgiven or heading.style != "bold")
-    ]
+    counted = [heading for heading in read.headings if "setext" in forgiven or heading.style != "setext"]
+    if "emphasis" in forgiven:
+        counted += [replace(line, text=without_markup(line.text).removesuffix(":").rstrip()) for line in read.bold]
+        counted.sort(key=lambda heading: heading.line)
+    return [heading for heading in counted if "nested" in forgiven or not heading.nested]
 
 
 def tables(within: Document, forgiven: frozenset[Forgiven]) -> list[Table]:
