@@ -47,6 +47,7 @@ _ALOUD = re.compile(
     r"[\s*#]*(?:thinking process\s*:|here(?:'s| is) (?:a|my) thinking process|let me think|let's think step by step"
     r"|(?:okay|ok|alright|hmm+|well|so|first|now)[,.…]*\s+(?:so[,.]?\s+)?"
     r"(?:let me|let's (?:see|think|break|tackle|start)|i need to|i have to|i should|the user|we need to|we have to)"
+    r"|(?:okay|ok|alright|hmm+)[,.…]* so\b|(?:we|i)(?: are|'re| am|'m) (?:asked|given|supposed) "
     r"|the user (?:is asking|asks|asked|wants|has asked|has provided|provided)"
     r"|(?:i|we) need to (?:figure out|think|analy[sz]e|determine)|<(?:thinking|thought|reasoning|reason)>)",
     re.IGNORECASE,

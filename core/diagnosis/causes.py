@@ -14,9 +14,15 @@ Certainty = Literal["shown", "likely", "possible"]
 record speaks against it."""
 CERTAINTIES: tuple[Certainty, ...] = ("shown", "likely", "possible")
 
-_RUBBISH = ("echo_instructions", "echo_input", "repetition", "short_and_alike", "preamble", "frame_shown", "cut")
+_RUBBISH = (
+    *("echo_instructions", "echo_input", "echo_example", "repetition", "short_and_alike", "preamble", "fence"),
+    *("frame_shown", "cut", "stopped_early", "other_language"),
+)
 """What a model writes that is asked in other words than it was trained with."""
-_UNTRAINED = ("preamble", "echo_instructions", "echo_input", "repetition", "cut", "short_and_alike")
+_UNTRAINED = (
+    *("preamble", "fence", "echo_instructions", "echo_input", "echo_example", "repetition", "cut", "short_and_alike"),
+    *("stopped_early", "other_language"),
+)
 _ENDLESS = ("frame_shown", "cut", "repetition")
 _THINKING = ("thinking_leaked", "thinking_aloud", "empty", "cut")
 EXPLAINS: Mapping[str, tuple[str, ...]] = {
@@ -26,9 +32,16 @@ EXPLAINS: Mapping[str, tuple[str, ...]] = {
     "lost_bos": _RUBBISH,
     "added_eos": ("empty", "short_and_alike", *_RUBBISH),
     "tokens_differ": _RUBBISH,
-    "system_dropped": ("preamble", "echo_input", "short_and_alike", "thinking_aloud"),
+    "system_dropped": ("preamble", "fence", "echo_input", "short_and_alike", "thinking_aloud", "other_language"),
     "system_twice": _RUBBISH,
-    "default_system_differs": ("preamble", "echo_input", "short_and_alike", "thinking_aloud"),
+    "default_system_differs": (
+        "preamble",
+        "fence",
+        "echo_input",
+        "short_and_alike",
+        "thinking_aloud",
+        "other_language",
+    ),
     "system_moved": _RUBBISH,
     "no_template": (*_RUBBISH, "empty"),
     "trailing_whitespace": ("empty", *_RUBBISH),
@@ -43,15 +56,15 @@ EXPLAINS: Mapping[str, tuple[str, ...]] = {
     "prompt_count": _RUBBISH,
     "render_refused": (*_RUBBISH, "empty"),
     "normal_form_differs": _RUBBISH,
-    "stop_word_added": ("empty", "short_and_alike"),
+    "stop_word_added": ("empty", "short_and_alike", "stopped_early"),
     "prompt_over_window": ("preamble", "echo_input", "cut", "empty"),
     "template_differs": (*_RUBBISH, *_THINKING),
     "prompt_tokens_differ": (*_RUBBISH, *_THINKING),
     "prompts_differ": (*_RUBBISH, *_THINKING),
     # How the bake-off asked.
     "thinking_policy_differs": _THINKING,
-    "system_prompt_differs": ("preamble", "echo_input", "short_and_alike"),
-    "few_shot_not_sent": ("preamble", "echo_input", "short_and_alike"),
+    "system_prompt_differs": ("preamble", "fence", "echo_input", "short_and_alike", "other_language"),
+    "few_shot_not_sent": ("preamble", "fence", "echo_input", "short_and_alike", "other_language"),
     "limit_too_low": ("cut", "empty"),
     # What serves.
     "served_weights_changed": (*_RUBBISH, *_THINKING),
@@ -59,9 +72,9 @@ EXPLAINS: Mapping[str, tuple[str, ...]] = {
     "server_version_changed": (*_RUBBISH, *_THINKING),
     "served_by_hand": (*_RUBBISH, *_THINKING),
     # Training and weights.
-    "completions_skipped": ("short_and_alike", "cut"),
+    "completions_skipped": ("short_and_alike", "cut", "stopped_early"),
     "prompts_cut": ("echo_input",),
-    "length_lowered": ("short_and_alike", "cut"),
+    "length_lowered": ("short_and_alike", "cut", "stopped_early"),
     "too_few_steps": _UNTRAINED,
     "loss_not_fallen": _UNTRAINED,
     "loss_not_finite": (*_UNTRAINED, "empty"),

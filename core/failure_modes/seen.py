@@ -27,7 +27,8 @@ class SeenAnswer:
     `examples` those that this candidate was shown in front of it. `finish`, `fault` and `thinking` are as
     `core.scoring.answers.Answer` has them; `thinking_asked`: the model was asked to think. `completion_tokens` is 0 where
     nobody counted. `references` are good answers to this input, `usual` good answers to other inputs of the task (training
-    completions, references), each empty where none is known. `wants_json`: the answer was held to JSON while it was generated.
+    completions, references), each empty where none is known. `wants_json`: the answer was held to JSON while it was
+    generated. `limit` is how many tokens it might have, None where that is not known.
     """
 
     input_id: str
@@ -44,6 +45,7 @@ class SeenAnswer:
     references: tuple[str, ...] = ()
     usual: tuple[str, ...] = ()
     wants_json: bool = False
+    limit: int | None = None
 
 
 @dataclass(frozen=True)

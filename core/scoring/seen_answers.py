@@ -67,6 +67,7 @@ class AskedCandidate:
             examples=self.examples,
             references=self.references[answer.input_id],
             usual=self.usual,
+            limit=asked.sampling.max_new_tokens,
             wants_json=output is not None and output.kind in ("json", "schema"),
         )
 

@@ -78,6 +78,7 @@ class MarkedAnswer:
             completion_tokens=self.tokens,
             examples=asked.examples[: self.shots],
             usual=tuple(example.answer for example in asked.examples),
+            limit=self.limit,
         )
 
 

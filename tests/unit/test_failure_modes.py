@@ -57,7 +57,7 @@ ILL: list[tuple[str, SeenAnswer, set[str]]] = [
     ("the input's beginning, cut", asked(ASKED[:140], finish="length"), {"echo_input", "cut"}),
     ("a short input", asked("What is to be done", asked="What is to be done?"), {"echo_input"}),
     ("a mark of the frame", asked(GOOD + "<|im_end|>\n<|im_start|>user\nAnd this?"), {"frame_shown"}),
-    ("the role that is left of it", asked(GOOD + "\nuser\nGrade this as well.\nassistant\n" + GOOD), {"frame_shown"}),
+    ("the role that is left of it", asked(GOOD + "\nuser\nGrade this as well.\nassistant\n" + QUOTING), {"frame_shown"}),
     ("Llama's", asked(GOOD + "<|eot_id|>"), {"frame_shown"}),
     ("Gemma's", asked(GOOD + "<end_of_turn>"), {"frame_shown"}),
     ("DeepSeek's", asked(GOOD + "<｜end▁of▁sentence｜>"), {"frame_shown"}),
@@ -71,7 +71,8 @@ ILL: list[tuple[str, SeenAnswer, set[str]]] = [
     ("one word", asked("yes " * 40), {"repetition"}),
     ("a good answer that does not end", asked(GOOD + "\nSUMMARY: a sound note" * 12), {"repetition"}),
     ("rows", asked("| Clarity | 5 | Plain words |\n" * 20), {"repetition"}),
-    ("Chinese", asked("这篇笔记写得很清楚。" * 12), {"repetition"}),
+    ("a list in which only a number counts on", asked(NUMBERED), {"repetition"}),
+    ("Chinese", asked("这篇笔记写得很清楚。" * 12), {"repetition", "other_language"}),
     ("Sure!", asked("Sure! I can do that.\n\n" + GOOD), {"preamble"}),
     ("Here is", asked("Here is the graded note:\n\n" + GOOD), {"preamble"}),
     ("in bold", asked("**Here's the evaluation you asked for:**\n" + GOOD), {"preamble"}),
@@ -86,7 +87,6 @@ WELL: list[tuple[str, SeenAnswer]] = [
     ("marks of a frame that the note is about", asked("It ends a turn by <|im_end|>.", asked="What does <|im_end|> do?")),
     ("HTML that is struck through", asked("<s>four</s> five".replace("</s>", "</del>"))),
     ("a long table", asked(TABLE)),
-    ("a numbered list", asked(NUMBERED)),
     ("a refrain", asked(POEM)),
     ("thinking that was asked for", asked(GOOD, thinking="A long thought.", thinking_asked=True)),
     ("an empty block of thoughts", asked(GOOD, thinking="")),
@@ -112,9 +112,9 @@ def test_a_text_of_megabytes_is_read_in_a_moment() -> None:
     """Of a loop only the end is looked at, and no pattern runs away."""
     texts: dict[str, set[str]] = {
         "a b " * 300_000: {"repetition"},
-        "Sure, " * 200_000: {"repetition"},
+        "Sure, " * 200_000: {"repetition", "stopped_early"},
         "\n" * 500_000: {"empty"},
-        "<|" * 400_000: set(),
+        "<|" * 400_000: {"empty", "repetition"},
         "Here is " + "x" * 900_000: {"repetition"},
     }
     started = time.monotonic()
