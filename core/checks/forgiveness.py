@@ -123,6 +123,10 @@ def whole_fence(text: str, infos: frozenset[str] = TEXT_FENCES) -> str | None:
         marks, info = found
         if info:
             open_marks.append(marks)
+        elif marks in open_marks:
+            # What a block within lacks of its own end, the end of the outer one is.
+            while open_marks.pop() != marks:
+                pass
         elif marks[0] == open_marks[-1][0] and len(marks) >= len(open_marks[-1]):
             open_marks.pop()
         if not open_marks:
