@@ -19,6 +19,7 @@ BENCHMARKS = (
     "sampling",
     "bakeoff",
     "results",
+    "failure_modes",
     "fleet",
     "survival",
     "merge",

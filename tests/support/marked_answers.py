@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import yaml
 
-from core.failure_modes import AnsweredExample, SeenAnswer
+from core.failure_modes import AnsweredExample, Mode, SeenAnswer
 from core.scoring.answers import find_fault
 from core.statistics.proportions import wilson
 from core.thinking import split_thinking
@@ -122,21 +122,32 @@ def marked_answers() -> list[MarkedAnswer]:
     ]
 
 
-def compare(
-    answers: Iterable[MarkedAnswer], codes: Iterable[str], find: Callable[[SeenAnswer], Iterable[str]]
-) -> list[Found]:
-    """For each code, what `find` (the codes that it sees in an answer) has against the marks."""
+def codes_found(
+    answers: Iterable[MarkedAnswer], find: Callable[[SeenAnswer], Iterable[Mode]]
+) -> dict[str, frozenset[str]]:
+    """The codes that the detectors see in each answer, by its id."""
     tasks = asked_tasks()
-    pairs = [(answer.modes, frozenset(find(answer.seen(tasks[answer.task])))) for answer in answers]
-    return [
+    return {answer.id: frozenset(mode.code for mode in find(answer.seen(tasks[answer.task]))) for answer in answers}
+
+
+def compare(answers: Iterable[MarkedAnswer], found: Mapping[str, frozenset[str]]) -> list[Found]:
+    """For each code, what was found (`codes_found`) against the marks; last all codes together, as `all`."""
+    pairs = [(answer.modes, found[answer.id]) for answer in answers]
+    rows = [
         Found(
             code,
             marked=sum(code in marks for marks, _ in pairs),
-            found=sum(code in codes_found for _, codes_found in pairs),
-            right=sum(code in marks & codes_found for marks, codes_found in pairs),
+            found=sum(code in seen for _, seen in pairs),
+            right=sum(code in marks & seen for marks, seen in pairs),
         )
-        for code in codes
+        for code in MARKED
     ]
+    return [*rows, Found("all", *(sum(getattr(row, name) for row in rows) for name in ("marked", "found", "right")))]
+
+
+def falsely_blamed(answers: Iterable[MarkedAnswer], found: Mapping[str, frozenset[str]]) -> list[str]:
+    """The answers without a mark in which something was found."""
+    return [answer.id for answer in answers if not answer.modes and found[answer.id]]
 
 
 def table(rows: Iterable[Found]) -> str:
@@ -146,6 +157,19 @@ def table(rows: Iterable[Found]) -> str:
         shares = f"{_share(row.right, row.found)} | {_share(row.right, row.marked)}"
         lines.append(f"| `{row.code}` | {row.marked} | {row.found} | {row.right} | {shares} |")
     return "\n".join(lines)
+
+
+def parts_table(parts: Mapping[str, Sequence[Found]]) -> str:
+    """Precision and recall of each code on each part of the set, as `precision / recall of N marked`, as markdown."""
+    lines = [f"| code | {' | '.join(parts)} |", f"|---{'|---' * len(parts)}|"]
+    for rows in zip(*parts.values(), strict=True):
+        lines.append(f"| `{rows[0].code}` | {' | '.join(map(_short, rows))} |")
+    return "\n".join(lines)
+
+
+def _short(row: Found) -> str:
+    shares = ("–" if share is None else f"{share:.2f}" for share in (row.precision, row.recall))
+    return f"{' / '.join(shares)} of {row.marked}"
 
 
 def _share(right: int, of: int) -> str:
