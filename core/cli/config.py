@@ -19,24 +19,37 @@ def config() -> None:
 
 
 @config.command(epilog="Example: bakehouse config check --project ~/notes")
+@click.option("--all", "with_shipped", is_flag=True, help="The tasks that come with Bakehouse as well.")
 @project_option
 @json_option
-def check(project: Path | None, as_json: bool) -> None:
-    """Read every task, golden file, data file, model and recipe, and say all that is wrong, with file and line."""
+def check(with_shipped: bool, project: Path | None, as_json: bool) -> None:
+    """Read every task, golden file, data file, model and recipe, and say all that is wrong, with file and line.
+
+    The checks of a task are tried on the completions of its training data: one that none of them passes is told. Below stands
+    what each task has: golden inputs, checks, examples and how long they are.
+    """
     from core.authoring.lint import check_project, check_settings_file, check_warnings
+    from core.authoring.task_rows import task_rows
+    from core.cli.results_boards import terminal_width
+    from core.cli.task_table import task_table
 
     try:
         found = find_project(project)
     except InputError as problem:
-        root, problems, warnings = Path(problem.file or "").parent, check_settings_file(problem), []
+        root, problems, warnings, rows = Path(problem.file or "").parent, check_settings_file(problem), [], []
     else:
         root, problems, warnings = found.root, check_project(found), check_warnings(found)
+        rows = task_rows(found, own=not with_shipped)
+        if not found.is_shipped:
+            problems += [one for row in rows if row.shipped for one in row.problems]
+            warnings += [one for row in rows if row.shipped for one in row.warnings]
     if as_json:
         print_json(
             {
                 "project": str(root),
                 "problems": [one.to_json() for one in problems],
                 "warnings": [warning.to_json() for warning in warnings],
+                "tasks": [row.to_json() for row in rows],
             }
         )
     else:
@@ -44,6 +57,8 @@ def check(project: Path | None, as_json: bool) -> None:
             say(str(one))
         for warning in warnings:
             say(f"! {warning}")
+        for line in task_table(rows, terminal_width()):
+            say(line)
         if not problems:
             say(all_well(found))
     sys.exit(2 if problems else 0)

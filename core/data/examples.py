@@ -18,6 +18,9 @@ from core.data.source import DataSource, read_source
 from core.data.turns import Role, Turn, learnt_places
 from core.errors import InputError
 
+CHARACTERS_PER_TOKEN = 4
+"""What a token of English holds on average; enough to tell what fits from what does not, before there is a tokenizer."""
+
 
 @dataclass(frozen=True)
 class Message:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from core.config.golden import GoldenSet
 from core.config.task import Task
+from core.data.examples import CHARACTERS_PER_TOKEN
 from core.data.text_faults import FOREIGN_ENDS, FOREIGN_HEADS, FOREIGN_TURNS
 from core.errors import BakehouseError, InputError
 from core.format import listed
@@ -18,7 +19,6 @@ from core.jobfile.bakeoff import IN_PROCESS, CandidateSpec, ExampleTurn
 from core.models.files import model_folder
 from core.models.fingerprints import chat_template
 from core.models.gguf import check_gguf
-from core.submission.few_shot import CHARACTERS_PER_TOKEN
 
 CHARACTERS_PER_TOKEN_AT_MOST = 32
 """No text that people write comes to more on average: what is longer than that fits nowhere."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from core.config.golden import GoldenInput
 from core.config.project import Project
 from core.config.task import Task
-from core.data.examples import Example, Message, load_examples
+from core.data.examples import CHARACTERS_PER_TOKEN, Example, Message, load_examples
 from core.data.leaks import find_leaks
 from core.data.shots import wanted_shots
 from core.data.source import read_source
@@ -17,9 +17,6 @@ from core.files import sha256_json
 from core.jobfile.bakeoff import ExampleTurn
 from core.jobfile.train import TrainSpec
 from core.thinking import split_thinking
-
-CHARACTERS_PER_TOKEN = 4
-"""What a token of English holds on average; enough to tell what fits from what does not, before there is a tokenizer."""
 
 Shown = list[ExampleTurn]
 TOO_FEW = ("no_train_data", "too_few_examples")

@@ -353,6 +353,11 @@ class Dashboard(DashboardFleet, JobActions, CommandScreen):
 
         self.app.push_screen(NewTask(self.context))
 
+    def action_tasks(self) -> None:
+        from tui.screens.tasks import TasksScreen
+
+        self.app.push_screen(TasksScreen(self.context))
+
     def action_doctor(self) -> None:
         from tui.screens.doctor import DoctorScreen
 

@@ -86,6 +86,14 @@ COMMANDS: Final[tuple[Command, ...]] = (
         "t", "new task", NEW_TASK, "t", "new_task", lambda screen: bool(screen.snapshot.jobs), rank=6, short="task"
     ),
     command(
+        "T",
+        "tasks",
+        "Tasks: golden inputs, checks, examples, problems",
+        "T",
+        "tasks",
+        rank=5,
+    ),
+    command(
         "d",
         "demo",
         "Start the demo",
