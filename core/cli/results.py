@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 @click.option(
     "--rescore", is_flag=True, help="Rescore with the current checks, and keep the result beside the original."
 )
+@click.option("--judge", "judges", is_flag=True, help="Queue the asking of judges for the verdicts that are missing.")
+@click.option("--wait", is_flag=True, help="With --judge: follow it to its end, and show what came of it.")
 @click.option("--original", is_flag=True, help="The original scores, where the bake-off was rescored.")
 @click.option("--scoring", type=click.IntRange(0), help="The scores of this rescoring: 1 is the first, 0 the original.")
 @json_option
@@ -72,6 +74,8 @@ def results(
     baseline: str | None,
     ask_servers: bool,
     rescore: bool,
+    judges: bool,
+    wait: bool,
     original: bool,
     scoring: int | None,
     as_json: bool,
@@ -86,8 +90,10 @@ def results(
     where a task has both. Where golden inputs have `use: confirm`, they rest on those alone. An answer that is missing counts
     against the candidate, and what the inputs cannot tell is not met.
     """
-    if rescore + original + (scoring is not None) > 1:
-        raise click.UsageError("--rescore, --original and --scoring name different scores: use one of them")
+    if rescore + judges + original + (scoring is not None) > 1:
+        raise click.UsageError("--rescore, --judge, --original and --scoring name different scores: use one of them")
+    if wait and not judges:
+        raise click.UsageError("--wait goes with --judge")
     if answers + inputs + bool(diff) > 1:
         raise click.UsageError("--answers, --inputs and --diff show different things: use one of them")
     gated = least is not None or baseline is not None
@@ -97,13 +103,18 @@ def results(
     home = Home.find()
     with opened(home) as connection:
         if which is None:
-            about_one = rescore or answers or inputs or diff or gated or task_name or every_board or ask_servers
+            about_one = (
+                rescore or judges or answers or inputs or diff or gated or task_name or every_board or ask_servers
+            )
             if about_one or number is not None:
                 raise click.UsageError("which bake-off? `bakehouse results` lists them")
             show_list(connection, as_json)
             return
         job_id, of_task = job_of(connection, which)
         task_name = task_name or of_task
+        if judges:
+            judge_now(home, job_id, wait=wait, as_json=as_json)
+            return
         if rescore:
             rescore_now(home, connection, job_id)
         from core.results.load import load_bakeoff
@@ -209,6 +220,19 @@ def rescore_now(home: Home, connection: sqlite3.Connection, job_id: int) -> None
         )
     else:
         say(f"Checks and scores of bake-off {job_id} are unchanged: nothing to rescore.", error=True)
+
+
+def judge_now(home: Home, job_id: int, *, wait: bool, as_json: bool) -> None:
+    """Queue the asking for missing verdicts; at its end the bake-off has a rescoring that counts them."""
+    from core.cli.results_boards import leaderboard_of
+    from core.cli.submitted import submitted
+    from core.submission.judging import submit_judging
+
+    remarks: list[str] = []
+    job = submit_judging(home, job_id, author=by(), remarks=remarks)
+    for remark in remarks:
+        say(remark, error=True)
+    submitted(home, job, wait=wait, as_json=as_json, show=leaderboard_of(home, as_json=as_json, job_id=job_id))
 
 
 def job_of(connection: sqlite3.Connection, which: str) -> tuple[int, str | None]:

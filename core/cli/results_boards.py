@@ -19,6 +19,7 @@ from core.home import Home
 from core.results.load import StoredBakeoff, load_bakeoff
 from core.results.trainings import bakeoff_matrix, training_jobs
 from core.staleness.staleness import Staleness, staleness
+from core.wording.judges import unjudged_words
 from core.wording.runs import trainings
 from core.wording.scoring import scoring_words
 from core.wording.staleness import stale_words, unknown_words
@@ -75,7 +76,7 @@ def boards_text(
     for name in shown:
         if (table := stages_of(stored, boards[name])) is not None:
             blocks.append(stages_text(table, width))
-        stale = changed_lines(changed.of_task(name))
+        stale = [*changed_lines(changed.of_task(name)), *filter(None, [unjudged_words(boards[name], stored.job_id)])]
         blocks.append(render_text(boards[name], width=width, scored=scored, stale=stale, trained=trained))
     return "\n\n".join(blocks)
 
@@ -91,15 +92,16 @@ def changed_lines(changed: Staleness) -> list[str]:
     return [line for line in said if line]
 
 
-def leaderboard_of(home: Home, *, as_json: bool) -> Show:
-    """What a finished bake-off came to, for `submitted`."""
+def leaderboard_of(home: Home, *, as_json: bool, job_id: int | None = None) -> Show:
+    """What a finished bake-off came to, for `submitted`: the job itself, or `job_id`."""
 
     def show(connection: sqlite3.Connection, job: Any) -> dict[str, Any] | str:
-        stored = load_bakeoff(home, connection, job.id)
+        bakeoff = job.id if job_id is None else job_id
+        stored = load_bakeoff(home, connection, bakeoff)
         boards = stored.leaderboards()
         matrix = bakeoff_matrix(home, stored, boards)
         trained = trainings(training_jobs(home, connection, stored.spec))
-        changed = staleness(home, connection, job.id)
+        changed = staleness(home, connection, bakeoff)
         if as_json:
             return board_documents(boards, matrix, stored, trained, changed)
         # It has just answered: what its servers have now needs no asking.

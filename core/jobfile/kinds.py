@@ -101,6 +101,15 @@ _KINDS = (
         resumes=True,
         has_answers=True,
     ),
+    # `bakehouse results JOB --judge` asks for it.
+    JobKind(
+        "judging",
+        noun="a judging",
+        spec="core.jobfile.judging:JudgingSpec",
+        module="jobs.judging",
+        lane="gpu",
+        resumes=True,
+    ),
     JobKind(
         "merge",
         noun="a merge",

@@ -124,6 +124,7 @@ class StoredBakeoff:
     spec: BakeoffSpec
     tasks: tuple[StoredTask, ...]
     scoring: Scoring
+    job_id: int = 0
 
     def task(self, name: str | None = None) -> StoredTask:
         """One of the tasks; None: the first. Raises `NotFoundError`."""
@@ -191,7 +192,7 @@ def load_bakeoff(home: Home, connection: sqlite3.Connection, job_id: int, number
             for task, under_test in zip(tasks, spec.tasks, strict=True)
         )
     outdated = any(task.scored.outdated for task in tasks)
-    return StoredBakeoff(spec, tasks, replace(described(rescoring, newest), outdated=outdated))
+    return StoredBakeoff(spec, tasks, replace(described(rescoring, newest), outdated=outdated), job_id)
 
 
 def measured_of(home: Home, connection: sqlite3.Connection, job_id: int) -> list[MeasuredCandidate]:

@@ -37,7 +37,7 @@ from core.store.gpu_faults import former_faults
 from core.store.job_reasons import job_reason
 from core.store.jobs import JobRow, State, change_state, get_job
 from core.store.results import import_answers, import_measured, import_result
-from core.store.scores import import_scores
+from core.store.scores import import_judging, import_scores
 from core.store.stop_reasons import StopRule, stop_rules
 from core.store.verdicts import import_verdicts, judged_bakeoff
 from core.telemetry.run_record import Summary
@@ -264,7 +264,10 @@ class Watch:
                 note_telemetry(self.connection, job.id, row.number, measured.to_json())
             if resolution.state == "done":
                 result = import_result(self.connection, job.id, run)
-                import_scores(self.connection, job.id, run)
+                if job.kind == "judging":
+                    import_judging(self.connection, run, result)
+                else:
+                    import_scores(self.connection, job.id, run)
                 if job.kind == "drift":
                     note_drift(self.connection, job.id, result)
             end_attempt(

@@ -23,8 +23,8 @@ class GivenVerdict:
     `check_hash` is that of what was asked apart from the answer (`asked_hash`), `answer_sha256` that of the answer's text;
     `answer_key`, `candidate` and `task` are of the first answer with that text. `judge` is the model as the check
     names it, `judge_identity` the hash of what answered. `value` in [0, 1] is for the answer, whatever its place was; None: the
-    reply (`text`) could not be read, though the judge was asked again. `time` is in Unix seconds, `seconds` what it took.
-    A line that is `withdrawn` takes back what was written under its key.
+    reply (`text`) could not be read, though the judge was asked again. `time` (Unix seconds) is when it was written down,
+    `seconds` what it took. A line that is `withdrawn` takes back what was written under its key.
     """
 
     key: str

@@ -12,6 +12,7 @@ from core.files import read_lines
 from core.home import RunDir
 from core.store.answer_scores import AnswerScores, Kept, of_single
 from core.store.database import transaction
+from core.store.rescorings import CheckChange, current_number, insert_rescoring
 from core.store.store_error import StoreError
 
 
@@ -29,6 +30,28 @@ def read_scores(run: RunDir) -> Iterator[AnswerScores]:
 def import_scores(connection: sqlite3.Connection, job_id: int, run: RunDir) -> None:
     """Take over the scores of a bake-off's answers. Call it in a transaction, behind `import_answers`; again is harmless."""
     insert_answer_scores(connection, job_id, read_scores(run))
+
+
+def import_judging(connection: sqlite3.Connection, run: RunDir, result: Mapping[str, Any]) -> None:
+    """Take over what a judging came to: a rescoring of its bake-off. Call it in a transaction.
+
+    Nothing where the bake-off was scored again meanwhile: these are not the checks that count by now. Its verdicts are stored,
+    so that another rescoring reads them.
+    """
+    found = result["summary"]["rescoring"]
+    job_id = int(found["bakeoff"])
+    if current_number(connection, job_id) != found["scoring"]:
+        return
+    number = insert_rescoring(
+        connection,
+        job_id,
+        author=found["author"],
+        message=found["message"],
+        checks=found["checks"],
+        changes=[CheckChange(**change) for change in found["changes"]],
+        summary=found["summary"],
+    )
+    insert_answer_scores(connection, job_id, read_scores(run), number)
 
 
 def insert_answer_scores(

@@ -47,13 +47,14 @@ _COLUMNS = ", ".join(field.name for field in fields(JudgeVerdict))
 
 def insert_verdicts(connection: sqlite3.Connection, verdicts: Iterable[JudgeVerdict]) -> None:
     """Store verdicts. Call it in a transaction; again is harmless: of a bake-off's key the first stays, but one
-    without a value makes way for one that has it."""
+    without a value makes way for one that has it. It is as new as the last time that it was told."""
     connection.executemany(
         f"""
         INSERT INTO verdicts ({_COLUMNS}) VALUES ({", ".join("?" * len(fields(JudgeVerdict)))})
         ON CONFLICT (bakeoff_job_id, key) DO UPDATE
-        SET job_id = excluded.job_id, text = excluded.text, value = excluded.value, time = excluded.time
-        WHERE value IS NULL AND excluded.value IS NOT NULL
+        SET job_id = iif(value IS NULL, excluded.job_id, job_id), text = iif(value IS NULL, excluded.text, text),
+            value = coalesce(value, excluded.value), time = max(time, excluded.time)
+        WHERE excluded.value IS NOT NULL
         """,
         [astuple(one) for one in verdicts],
     )

@@ -155,7 +155,8 @@ def check_bakeoff(
     with told_of_former(before, () if before is None else before.spec.forms):
         asked = refuse_impossible(candidates, remarks, ask, to_come)
     refuse_doubles(candidates, [one.task for one in tasks], asked)
-    judges = find_judges(home, project, [one.task for one in tasks])
+    # What is given has no board, so that nobody judges it.
+    judges = find_judges(home, project, [one.task for one in tasks] if given is None else [])
     look_at_judges(judges, candidates, asked, remarks, ask)
     verdicts = known_verdicts(connection, [(one.task, one.golden.inputs) for one in tasks])
     remarks += [*marks(candidates), *thinking(home, candidates), *interruptions(candidates)]

@@ -102,7 +102,8 @@ def _same_weights(judge: CandidateSpec, candidate: CandidateSpec, asked: Asked) 
 
 def asked_hashes(task: Task, inputs: Iterable[GoldenInput]) -> set[str]:
     """The hashes of all that the judges of a task can be asked, apart from the answers."""
-    checks, found = judge_checks(task), set()
+    checks = judge_checks(task)
+    found = set[str]()
     for item in inputs if checks else ():
         for _, check in checks:
             try:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
 from core.config.golden import GoldenInput
 from core.errors import BakehouseError, InputError
-from core.files import write_atomic
-from core.format import of_five
 from core.jobfile.bakeoff import IN_PROCESS, BakeoffSpec, CandidateSpec
 from core.jobfile.servers import ollama_of, opened
 from core.scoring.verdicts import NO_VERDICTS, VerdictBook, book_of, read_verdicts
@@ -21,6 +17,7 @@ from core.serving.errors import ServerError
 from core.serving.make_room import make_room
 from jobs.bakeoff.judges import JudgeCost, JudgedTask, VerdictRecord, ask_judges
 from jobs.bakeoff.record import AnswerRecord, Tally
+from jobs.bakeoff.scoring import scored_boards, summary_of
 from jobs.bakeoff.served import answer_served
 from jobs.bakeoff.served_models import have_serve, require_deployed, send_served_away, stop_measured
 from jobs.context import JobContext
@@ -32,11 +29,24 @@ Inputs = Mapping[str, tuple[GoldenInput, ...]]
 
 
 def run(context: JobContext, spec: BakeoffSpec) -> None:
+    from core.bakeoff.result import result_message
+
     started = time.monotonic()
     inputs, record = ask_candidates(context, spec)
     verdicts, costs = _judged(context, spec, inputs, record)
-    context.phase("scoring")
-    _score(context, spec, inputs, record, verdicts, costs, time.monotonic() - started)
+    boards = scored_boards(
+        context,
+        spec.tasks,
+        spec.candidates,
+        spec.incumbent,
+        inputs,
+        record.answers,
+        verdicts,
+        {one.name: record.curtailed(one.name) for one in spec.tasks},
+        spec.pattern_timeout_seconds,
+    )
+    seconds = time.monotonic() - started
+    context.finish(result_message(boards), summary={**summary_of(boards, spec.candidates, costs), "seconds": seconds})
     stop_measured(context, spec.stops)
 
 
@@ -163,48 +173,3 @@ def _judged(
     ]
     costs = ask_judges(context, spec.judges, tasks, verdicts, spec.concurrency)
     return book_of(verdicts.verdicts), costs
-
-
-def _score(
-    context: JobContext,
-    spec: BakeoffSpec,
-    inputs: Inputs,
-    record: AnswerRecord,
-    verdicts: VerdictBook,
-    costs: Sequence[JudgeCost],
-    seconds: float,
-) -> None:
-    """Score all stored answers and leave the result."""
-    from core.bakeoff.ranking import build_leaderboard
-    from core.bakeoff.result import result_message, result_summary
-    from core.scoring.scorer import Scorer, singles
-    from core.scoring.seen_answers import asked_candidates
-
-    lines, boards = [], {}
-    for under_test in spec.tasks:
-        task = under_test.task
-        answers = [answer for answer in record.answers if answer.task == task.name]
-        asked = asked_candidates(under_test, inputs[task.name], spec.candidates)
-        scorer = Scorer(task, inputs[task.name], spec.pattern_timeout_seconds, asked, verdicts)
-        scores = [found for answer in answers if (found := scorer.score(answer)) is not None]
-        lines += [json.dumps(one.to_json(), ensure_ascii=False) for one in scores]
-        boards[task.name] = board = build_leaderboard(
-            task,
-            inputs[task.name],
-            answers,
-            singles(scores),
-            spec.incumbent,
-            candidates=spec.forms,
-            repeats=under_test.repeats,
-            curtailed=record.curtailed(task.name),
-            modes={(one.answer_key, one.candidate or ""): one.modes for one in scores},
-        )
-        for row in board.rows:
-            of_task = f"{task.name}, " if len(spec.tasks) > 1 else ""
-            format_score, content_score = of_five(row.format_score), of_five(row.content_score)
-            context.say(f"{of_task}{row.name}: format {format_score}, content {content_score}")
-    # Whole before result.json is there: whoever sees that finds every score.
-    write_atomic(context.run.scores, "".join(f"{line}\n" for line in lines))
-    summary = result_summary(boards, {candidate.name: candidate.made_ref for candidate in spec.candidates})
-    judges = {"judges": [asdict(one) for one in costs]} if costs else {}
-    context.finish(result_message(boards), summary={**summary, **judges, "seconds": seconds})

@@ -82,7 +82,9 @@ class VerdictRecord:
         earlier = self._earlier.get(key)
         if earlier is None:
             return False
-        self.add(replace(earlier, task=one.answer.task, answer_key=one.answer.key, candidate=one.answer.candidate))
+        given = one.answer
+        now = replace(earlier, task=given.task, answer_key=given.key, candidate=given.candidate, time=time.time())
+        self.add(now)
         return True
 
     def add(self, verdict: GivenVerdict) -> None:
