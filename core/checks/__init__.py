@@ -14,10 +14,12 @@ from core.checks.captured_equals import CapturedEqualsCheck, score_captured_equa
 from core.checks.contains import ContainsAllCheck, ContainsAnyCheck, NotContainsCheck, score_contains
 from core.checks.each_item import EachItemCheck, score_each_item
 from core.checks.heading import HeadingCheck, score_heading
+from core.checks.isolated import ISOLATED_FROM, CheckKilledError, Kills, score_isolated
 from core.checks.json_schema import JsonSchemaCheck, score_json_schema
 from core.checks.judge import JudgeCheck, score_judge
 from core.checks.lengths import CharactersCheck, LinesCheck, WordsCheck, score_length
 from core.checks.number_range import NumberRangeCheck, score_number_range
+from core.checks.python import PythonCheck, score_python
 from core.checks.regex import RegexCheck, score_regex
 from core.checks.section_order import SectionOrderCheck, score_section_order
 from core.checks.similarity import SimilarityCheck, score_similarity
@@ -35,6 +37,7 @@ __all__ = [
     "JsonSchemaCheck",
     "JudgeCheck",
     "NotContainsCheck",
+    "PythonCheck",
     "RegexCheck",
     "SimilarityCheck",
     "TableCheck",
@@ -65,6 +68,7 @@ REGISTRY: dict[type[BaseDefinition], Scorer] = {
     JsonSchemaCheck: score_json_schema,
     SimilarityCheck: score_similarity,
     JudgeCheck: score_judge,
+    PythonCheck: score_python,
 }
 
 if TYPE_CHECKING:
@@ -73,34 +77,47 @@ else:
     # pydantic is told by the key `check` which of them is meant.
     CheckDefinition = Annotated[Union[tuple(REGISTRY)], Field(discriminator="check")]  # noqa: UP007 - of as many as there are
 
-# Some 50,000 tokens. The time limit covers the patterns; this covers the markdown parser (at worst 1 s for so much).
+# Some 50,000 tokens.
 MAX_TEXT_CHARACTERS = 200_000
 
 
 @dataclass(frozen=True)
 class Check:
-    """A definition with the seconds that its pattern may take on one answer."""
+    """A definition with the seconds that its pattern may take on one answer, and how often checks of these answers were
+    killed."""
 
     definition: BaseDefinition
     pattern_timeout: float
+    kills: Kills | None = None
 
     def score(self, text: str, expect: Mapping[str, Any], captures: Captures | None = None) -> CheckResult:
-        """What the check says of `text`; `captures` are those of the format checks, for those that read them."""
+        """What the check says of `text`; `captures` are those of the format checks, for those that read them.
+
+        Nothing is raised: a check that cannot be done is faulty, and says why.
+        """
         if len(text) > MAX_TEXT_CHARACTERS:
             return CheckResult(0.0, f"the answer has more than {MAX_TEXT_CHARACTERS:,} characters", faulty=True)
-        scorer = REGISTRY[type(self.definition)]
+        if self.kills is not None and (why := self.kills.given_up(self.definition)):
+            return CheckResult(0.0, why, faulty=True)
+        definition = self.definition
+        isolated = len(text) >= ISOLATED_FROM and not definition.ISOLATED
+        scorer = score_isolated if isolated else REGISTRY[type(definition)]
         try:
-            result = scorer(self.definition, text, expect, captures or {}, self.pattern_timeout)
+            result = scorer(definition, text, expect, captures or {}, self.pattern_timeout)
         except CheckFault as fault:
+            if self.kills is not None and isinstance(fault, CheckKilledError):
+                self.kills.note(definition, fault)
             return CheckResult(0.0, str(fault), faulty=True)
+        except Exception as error:  # noqa: BLE001  (one answer must not end the scoring of a thousand)
+            return CheckResult(0.0, f"the check failed: {type(error).__name__}: {error}"[:200], faulty=True)
         if result.detail and self.definition.message:
             return CheckResult(result.value, self.definition.message, result.captures)
         return result
 
 
-def build(definition: BaseDefinition, pattern_timeout: float = 1.0) -> Check:
-    """The runnable check of a definition; `pattern_timeout` in seconds."""
-    return Check(definition, pattern_timeout)
+def build(definition: BaseDefinition, pattern_timeout: float = 1.0, kills: Kills | None = None) -> Check:
+    """The runnable check of a definition; `pattern_timeout` in seconds. `kills` are counted over a set of answers."""
+    return Check(definition, pattern_timeout, kills)
 
 
 def check_id(definition: BaseDefinition) -> str:
@@ -144,7 +161,7 @@ def check_hash(
             "definition": definition.model_dump(mode="json", exclude={"id", "weight", *_unsaid(definition)}),
             "version": definition.VERSION,
             "sources": [check_hash(source) for source in sources],
-            "expect": {key: (expect or {}).get(key) for key in definition.expect_keys()},
+            "expect": definition.read_of(expect or {}),
         }
     )
 

@@ -91,6 +91,9 @@ class BaseDefinition(BaseModel):
     # Keys that came later than stored scores: as long as they say nothing new, they are no part of the check's hash.
     UNHASHED_DEFAULTS: ClassVar[tuple[str, ...]] = ()
 
+    # Always done in a process that can be killed: what it runs has no bound that its own code could keep.
+    ISOLATED: ClassVar[bool] = False
+
     # Raised when the code of a check changes what it says of the same answer: stored scores are then seen to be old.
     # 2: all checks compare in one normal form; a table in a code block counts. 3: the sign for micro is the Greek letter.
     VERSION: ClassVar[int] = 3
@@ -128,6 +131,10 @@ class BaseDefinition(BaseModel):
         """The keys of a golden input's `expect` that this check asks for."""
         asked = (getattr(self, name) for name in self.FROM_EXPECT if name in type(self).model_fields)
         return tuple(value.removeprefix(EXPECT) for value in asked if is_expect_key(value))
+
+    def read_of(self, expect: Mapping[str, Any]) -> dict[str, Any]:
+        """What of a golden input's `expect` decides what this check says."""
+        return {key: expect.get(key) for key in self.expect_keys()}
 
 
 def lookup(reference: str, expect: Mapping[str, Any]) -> Any:

@@ -7,12 +7,14 @@ of the check. Nobody reads the file later, and a job does what the file said whe
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from core.checks.json_text import NotJsonError, read_document
+from core.checks.python import code_fault, imported_names
 from core.checks.schemas import schema_fault
 from core.config.yaml import KeyPath, Marked, load_marked, read_text
 from core.errors import InputError
@@ -111,7 +113,27 @@ def _marked(file: Path, data: Any) -> Marked:
         return Marked(file, data, {})
 
 
+def _read_code(file: Path, item: dict[str, Any]) -> str:
+    """The code of a check, one file that needs no other one of the project; InputError points at its line."""
+    code = read_text(file)
+    function = item.get("function", "score")
+    if isinstance(function, str) and (fault := code_fault(code, function)):
+        raise InputError(fault[1], code="wrong_code", file=file, line=fault[0])
+    root = file.absolute()
+    for line, name, relative in imported_names(code):
+        folders = [file.parent, *(folder for folder in root.parents if (folder / "bakehouse.yaml").is_file())]
+        own = any((folder / f"{name}.py").is_file() or any((folder / name).glob("*.py")) for folder in folders)
+        if relative or (own and name not in sys.stdlib_module_names):
+            message = (
+                f"`{name or '.'}` is a file of the project, and a check is one file: a job has a copy of that one alone"
+            )
+            remedy = "write what is needed into this file; several checks may use functions of one"
+            raise InputError(message, code="wrong_code", file=file, line=line, remedy=remedy)
+    return code
+
+
 KINDS: dict[str, tuple[str, Callable[[Path, dict[str, Any]], Any], Any]] = {
     "json_schema": ("schema", _read_schema, True),
+    "python": ("code", _read_code, ""),
 }
 """By the name of a check: the key that its file stands for, how the file is read, and what every answer passes."""

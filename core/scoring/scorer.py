@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from core.checks import CheckResult, build, check_hash, check_ids
 from core.checks.base import BaseDefinition, CheckFault
+from core.checks.isolated import Kills
 from core.checks.judge import JudgeCheck, judged
 from core.errors import InputError
 from core.failure_modes import find
@@ -82,15 +83,10 @@ def plan_all(task: Task, golden: Iterable[GoldenInput]) -> dict[str, list[Planne
     parted += [("content", definition) for definition in task.content]
     ids = check_ids(definition for _, definition in parted)
     sources = [_sources(task, definition) for _, definition in parted]
-    keys = [definition.expect_keys() for _, definition in parted]
     known: dict[tuple[int, str], PlannedCheck] = {}
 
     def planned(place: int, expect: Mapping[str, Any]) -> PlannedCheck:
-        read = (
-            json.dumps({key: expect.get(key) for key in keys[place]}, sort_keys=True, default=str)
-            if keys[place]
-            else ""
-        )
+        read = json.dumps(parted[place][1].read_of(expect), sort_keys=True, default=str)
         found = known.get((place, read))
         if found is None:
             (part, definition), name = parted[place], ids[place]
@@ -162,6 +158,7 @@ class Scorer:
         self.plans = plan_all(task, self.inputs.values())
         self.pattern_timeout = pattern_timeout
         self.asked = asked or {}
+        self._kills = Kills()
         self._named = {
             name: tuple((check.id, check.part, check.hash) for check in plan) for name, plan in self.plans.items()
         }
@@ -194,7 +191,7 @@ class Scorer:
                 modes=modes,
             )
         text = split.text
-        by_id = _run(plan, text, self.inputs[answer.input_id].expect, self.pattern_timeout)
+        by_id = _run(plan, text, self.inputs[answer.input_id].expect, self.pattern_timeout, self._kills)
         by_id |= {check.id: self._judged(check, answer.input_id, text) for check in plan if needs_judge(check)}
         results = [by_id[check.id] for check in plan]
         captured = captures_of(
@@ -232,7 +229,7 @@ class Scorer:
             return Kept(fault, aloud, digest_of(fault))
         plan, expect = self.plans[answer.input_id], self.inputs[answer.input_id].expect
         text = visible(self.task, answer).text
-        return Kept(None, aloud, digest_of(_parsed(plan, text, expect, faulty, self.pattern_timeout)))
+        return Kept(None, aloud, digest_of(_parsed(plan, text, expect, faulty, self.pattern_timeout, self._kills)))
 
 
 def score_answer(task: Task, golden_input: GoldenInput, answer: Answer, pattern_timeout: float = 1.0) -> list[Score]:
@@ -250,7 +247,7 @@ def singles(scores: Iterable[AnswerScores]) -> list[Score]:
 
 
 def _run(
-    planned: Sequence[PlannedCheck], text: str, expect: Mapping[str, Any], pattern_timeout: float
+    planned: Sequence[PlannedCheck], text: str, expect: Mapping[str, Any], pattern_timeout: float, kills: Kills
 ) -> dict[str, CheckResult]:
     """Results by check id; what the format checks capture is collected before others read it."""
     results: dict[str, CheckResult] = {}
@@ -258,13 +255,13 @@ def _run(
     for check in planned:
         if check.definition.reads_captures or needs_judge(check):
             continue
-        result = results[check.id] = build(check.definition, pattern_timeout).score(text, expect)
+        result = results[check.id] = build(check.definition, pattern_timeout, kills).score(text, expect)
         if check.part == "format":
             for name, values in result.captures.items():
                 captures.setdefault(name, []).extend(values)
     for check in planned:
         if check.definition.reads_captures:
-            results[check.id] = build(check.definition, pattern_timeout).score(text, expect, captures)
+            results[check.id] = build(check.definition, pattern_timeout, kills).score(text, expect, captures)
     return results
 
 
@@ -315,14 +312,19 @@ def parse_answer(
 
 
 def _parsed(
-    plan: Iterable[PlannedCheck], text: str, expect: Mapping[str, Any], faulty: Iterable[str], pattern_timeout: float
+    plan: Iterable[PlannedCheck],
+    text: str,
+    expect: Mapping[str, Any],
+    faulty: Iterable[str],
+    pattern_timeout: float,
+    kills: Kills | None = None,
 ) -> Compared:
     skipped = set(faulty)
     capturing = [
         check for check in plan if check.part == "format" and check.definition.group_names() and check.id not in skipped
     ]
     return compared_by(
-        captures_of(build(check.definition, pattern_timeout).score(text, expect) for check in capturing), text
+        captures_of(build(check.definition, pattern_timeout, kills).score(text, expect) for check in capturing), text
     )
 
 

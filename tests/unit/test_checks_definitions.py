@@ -172,6 +172,7 @@ def test_an_answer_of_absurd_length_is_not_parsed() -> None:
     assert time.monotonic() - start < at_most(1)
 
 
+@pytest.mark.process  # an answer of this length is scored in a process of its own
 @pytest.mark.timed
 @pytest.mark.parametrize(
     "text",

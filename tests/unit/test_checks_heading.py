@@ -108,6 +108,7 @@ def test_the_detail_says_why(text: str, detail: str) -> None:
     assert score(text).detail == detail
 
 
+@pytest.mark.process  # an answer of this length is scored in a process of its own
 def test_the_time_limit_is_for_all_headings_together() -> None:
     definition = HeadingCheck(check="heading", level=3, pattern="(x+x+)+y")
     result = build(definition, pattern_timeout=0.1).score(("### " + "x" * 1000 + "\n") * 50, {})

@@ -76,12 +76,14 @@ def test_at_least_the_plainest_catastrophe_is_stopped_by_the_clock() -> None:
     assert score("x" * 5_000, "(x+x+)+y", timeout=0.1).faulty
 
 
+@pytest.mark.process  # an answer of this length is scored in a process of its own
 def test_a_pattern_that_matches_between_all_characters_is_faulty_and_fills_no_memory() -> None:
     result = score("a" * 100_000, "(?P<x>a?)", timeout=60)
     assert (result.value, result.faulty, result.captures) == (0, True, {})
     assert result.detail == "the pattern matches more than 10,000 times"
 
 
+@pytest.mark.process  # an answer of this length is scored in a process of its own
 @pytest.mark.timed
 def test_a_pattern_that_is_slow_over_many_matches_is_stopped_too() -> None:
     start = time.monotonic()

@@ -1,0 +1,118 @@
+"""Checks in a worker process that is killed when it hangs, crashes or eats memory (`core.isolation`); the run goes on.
+
+A check whose class says `ISOLATED` is always done there. Any other one is where the answer has `ISOLATED_FROM` characters or
+more: below, the time that a pattern may take bounds it well enough, and the usual answer is scored without the way to a
+process.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult
+from core.isolation.client import Outcome, ask
+from core.isolation.worker import WorkerSpec
+
+ISOLATED_FROM = 20_000
+"""Characters of an answer; some 5,000 tokens."""
+MEMORY_BYTES = 1_000_000_000
+MORE_SECONDS = 10.0
+"""Beyond the limit that the check itself keeps: for parsers, which look at no clock."""
+MOST_KILLS = 5
+CHECKS = WorkerSpec("core.checks.isolated_work:prepare_checks", None, fork=False, memory=MEMORY_BYTES)
+
+
+class CheckKilledError(CheckFault):
+    """The process that did the check was killed, or ended by itself."""
+
+
+class Kills:
+    """How often each check of a set of answers was killed: one that is too often is not done on the rest, or a night would go
+    by with a check of two seconds on a thousand answers."""
+
+    def __init__(self, most: int = MOST_KILLS) -> None:
+        self.most = most
+        self._count: Counter[int] = Counter()
+        self._why: dict[int, str] = {}
+
+    def note(self, definition: BaseDefinition, fault: CheckKilledError) -> None:
+        self._count[id(definition)] += 1
+        self._why[id(definition)] = str(fault)
+
+    def given_up(self, definition: BaseDefinition) -> str | None:
+        """Why a check is not done any more, in words; None while it is."""
+        if self._count[id(definition)] < self.most:
+            return None
+        return f"not done on these answers any more, for on {self.most} of them {self._why[id(definition)]}"
+
+
+def score_isolated(
+    definition: BaseDefinition, text: str, expect: Mapping[str, Any], captures: Captures, timeout: float
+) -> CheckResult:
+    """What a check says of a text, found out in the worker for the program's own checks. Raises CheckFault."""
+    work = {
+        "definition": definition.model_dump(mode="json"),
+        "text": text,
+        "expect": dict(expect),
+        "captures": {name: list(values) for name, values in captures.items()},
+        "timeout": timeout,
+    }
+    seconds = timeout + MORE_SECONDS
+    found, _ = outcome_of(CHECKS, work, seconds, "the check")
+    if not isinstance(found, dict) or "value" not in found:
+        raise CheckFault(str(found.get("fault")) if isinstance(found, dict) else "the check gave no result")
+    return CheckResult(float(found["value"]), found["detail"], found["captures"], bool(found["faulty"]))
+
+
+def outcome_of(worker: WorkerSpec, work: Any, seconds: float, what: str) -> tuple[Any, str]:
+    """The result of a piece of work and what was printed meanwhile. Raises CheckFault, and CheckKilledError where the worker
+    came to harm; `what` is its subject."""
+    try:
+        outcome = ask(worker, work, seconds)
+    except (TypeError, ValueError) as error:
+        raise CheckFault(f"what the check reads cannot be sent to its process: {error}") from None
+    if outcome.failed is not None:
+        raise CheckFault(f"the process for checks does not start: {outcome.failed}")
+    if outcome.killed is not None:
+        raise CheckKilledError(f"{what} {_how(outcome, seconds)}{printed(outcome.output)}")
+    return outcome.result, outcome.output
+
+
+def printed(output: str, most: int = 160) -> str:
+    """What a check printed, as the end of a sentence; nothing where it printed nothing."""
+    line = " ".join(output.split())
+    if not line:
+        return ""
+    return f"; printed: {line if len(line) <= most else line[: most - 1] + '…'}"
+
+
+def _how(outcome: Outcome, seconds: float) -> str:
+    match outcome.killed:
+        case "time":
+            return f"ran longer than {seconds:g} s"
+        case "output":
+            return "printed more than 1 MB"
+        case "signal":
+            return _signal(int(outcome.value))
+        case "exit":
+            return f"ended its process (exit code {outcome.value}) before it said anything"
+        case "prepare" if outcome.value == "time":
+            return "took too long to load"
+        case "prepare" if outcome.value == "processes":
+            return "started a crowd of processes when it was loaded"
+        case "prepare":
+            return f"could not be loaded: its process ended ({outcome.value})"
+    return "closed or misused the way by which it answers"
+
+
+def _signal(number: int) -> str:
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    if number == signal.SIGKILL:
+        return f"was ended by {name}, as the machine does where memory runs out"
+    return f"crashed ({name})" if number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT) else f"was ended by {name}"

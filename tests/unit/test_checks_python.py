@@ -1,0 +1,119 @@
+"""The check `python`: what its definition says, and what is refused of its file before anything runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from core.authoring.lint import check_task
+from core.checks import PythonCheck, check_hash
+from core.checks.isolated import CheckKilledError, Kills
+from core.config.project import load_project
+from core.scoring.scorer import plan_all
+
+CODE = "def score(text, expect, captures):\n    return True\n"
+
+
+def definition(**keys: Any) -> PythonCheck:
+    return PythonCheck.model_validate({"check": "python", "file": "checks/plan.py", "code": CODE, **keys})
+
+
+@pytest.mark.parametrize(
+    ("keys", "said"),
+    [
+        ({"memory": "256"}, "256MB or 2GB"),
+        ({"memory": "1MB"}, "16MB to 64GB"),
+        ({"memory": 256}, "256MB or 2GB"),
+        ({"timeout": 0}, "greater than 0"),
+        ({"timeout": 600}, "less than or equal to 60"),
+        ({"function": "a.b"}, "pattern"),
+    ],
+)
+def test_limits_that_are_none_are_refused(keys: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        definition(**keys)
+
+
+def test_its_name_is_that_of_the_file_and_the_function() -> None:
+    assert definition().default_id() == "python: plan.score"
+    assert definition(memory="2 GB").memory_bytes == 2 * 10**9
+
+
+@pytest.mark.parametrize(
+    ("code", "line", "said"),
+    [
+        ("def score(text, expect, captures)\n    return True\n", 1, "no Python"),
+        ("x = 1\ndef rate(text, expect, captures): return 1\n", None, "there is no function `score`; there are `rate`"),
+        ("x = 1\n\ndef score(text): return 1\n", 3, "called with three values"),
+        ("def score(text, expect, captures, *, strict): return 1\n", 1, "called with three values"),
+        ("async def score(text, expect, captures): return 1\n", 1, "no plain function"),
+        ("import json\n\nfrom shared import helper\n" + CODE, 3, "a check is one file"),
+        ("def score(text, expect, captures):\n    from . import shared\n", 2, "a check is one file"),
+    ],
+)
+def test_what_is_wrong_with_the_file_is_said_at_its_line(
+    code: str, line: int | None, said: str, tmp_path: Path
+) -> None:
+    file = project(tmp_path, code)
+    (tmp_path / "checks/shared.py").write_text("def helper(): ...\n")
+    (problem,) = check_task(load_project(tmp_path), file)
+    assert (Path(problem.file or "").name, problem.line) == ("plan.py", line)
+    assert said in problem.message
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "def score(*values):",
+        "def score(text, expect, captures, strict=False):",
+        "def score(text, expect, /, captures):",
+    ],
+)
+def test_any_function_that_takes_three_values_will_do(head: str, tmp_path: Path) -> None:
+    file = project(tmp_path, f"import statistics\n\n\n{head}\n    return 1\n")
+    assert check_task(load_project(tmp_path), file) == []
+
+
+def test_the_code_is_part_of_the_task_and_of_its_hash_and_nobody_writes_it(tmp_path: Path) -> None:
+    file = project(tmp_path, CODE)
+    (first,) = load_project(tmp_path).task("plan").format
+    assert isinstance(first, PythonCheck) and first.code == CODE
+    (tmp_path / "checks/plan.py").write_text(CODE.replace("True", "False"))
+    (second,) = load_project(tmp_path).task("plan").format
+    assert check_hash(first) != check_hash(second)
+    file.write_text("format:\n  - {check: python, file: checks/plan.py, code: ''}\n")
+    (problem,) = check_task(load_project(tmp_path), file)
+    assert "exactly one may be" in problem.message
+
+
+def test_all_that_an_input_expects_decides_what_it_says(tmp_path: Path) -> None:
+    project(tmp_path, CODE)
+    (tmp_path / "golden.yaml").write_text(
+        "- {id: a, input: x, expect: {n: 1}}\n- {id: b, input: x, expect: {n: 2}}\n- {id: c, input: x, expect: {n: 1}}\n"
+    )
+    loaded = load_project(tmp_path)
+    task = loaded.task("plan").model_copy(update={"golden": "golden.yaml"})
+    hashes = {name: plan[0].hash for name, plan in plan_all(task, loaded.golden(task).inputs).items()}
+    assert hashes["a"] == hashes["c"] != hashes["b"]
+
+
+def test_a_check_that_was_killed_too_often_is_given_up_with_its_reason() -> None:
+    kills, one, other = Kills(most=2), definition(), definition(timeout=3)
+    kills.note(one, CheckKilledError("score of checks/plan.py ran longer than 2 s"))
+    assert kills.given_up(one) is None
+    kills.note(one, CheckKilledError("score of checks/plan.py crashed (SIGSEGV)"))
+    said = "not done on these answers any more, for on 2 of them score of checks/plan.py crashed (SIGSEGV)"
+    assert (kills.given_up(one), kills.given_up(other)) == (said, None)
+
+
+def project(folder: Path, code: str) -> Path:
+    (folder / "bakehouse.yaml").write_text("id: probe\n")
+    (folder / "checks").mkdir()
+    (folder / "checks/plan.py").write_text(code)
+    (folder / "configs/tasks").mkdir(parents=True)
+    file = folder / "configs/tasks/plan.yaml"
+    file.write_text("format:\n  - {check: python, file: checks/plan.py}\n")
+    return file
