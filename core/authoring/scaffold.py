@@ -10,7 +10,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from core.authoring.derive import Field, Lengths, comparison, expectation, fields, lengths, shared_system
+from core.authoring.derive import (
+    FEWEST_EXAMPLES,
+    Field,
+    Lengths,
+    comparison,
+    expectation,
+    fields,
+    lengths,
+    shared_system,
+)
+from core.authoring.derive_structure import structure_checks
 from core.authoring.templates import EXAMPLE_CHECKS, GOLDEN_HEAD, PROJECT, TASK
 from core.authoring.yaml_text import block, comment, flow, scalar
 from core.config.golden import GoldenInput, GoldenMessage
@@ -125,6 +135,7 @@ class _Learnt:
     lengths: Lengths | None = None
     system: str | None = ""
     fields: tuple[Field, ...] = ()
+    structure: tuple[str, ...] = ()
 
 
 def _learn(name: str, data: DataFile | None, hold_out: int) -> _Learnt:
@@ -133,13 +144,15 @@ def _learn(name: str, data: DataFile | None, hold_out: int) -> _Learnt:
             raise InputError("there are no examples to hold any out of", code="no_examples", remedy="name their file")
         return _Learnt()
     examples, _ = examples_of(data, Task(name=name, data=TaskData(system="keep")))
+    completions = [example.completion for example in examples]
     return _Learnt(
         data,
         tuple(examples),
         tuple(_hold_out(examples, hold_out, data)),
         lengths(examples),
         shared_system(examples),
-        tuple(fields([example.completion for example in examples])),
+        tuple(fields(completions)),
+        tuple(structure_checks(completions)) if len(completions) >= FEWEST_EXAMPLES else (),
     )
 
 
@@ -210,7 +223,7 @@ def _system_note(learnt: _Learnt) -> str:
 
 
 def _checks_text(learnt: _Learnt) -> str:
-    if not learnt.fields:
+    if not learnt.fields and not learnt.structure:
         return f"format:\n{EXAMPLE_CHECKS['format']}\ncontent:\n{EXAMPLE_CHECKS['content']}"
     compared = _compared(learnt)
     left = [field for field in learnt.fields if field not in compared]
@@ -218,6 +231,7 @@ def _checks_text(learnt: _Learnt) -> str:
         f"# All {len(learnt.examples)} completions pass these checks, which were made from them: look at each, and",
         "# take out what is mere chance.",
         "format:",
+        *(f"  - {line}" for line in learnt.structure),
         *(f"  - {field.check()}" for field in learnt.fields),
         EXAMPLE_CHECKS["format"],
         "",
