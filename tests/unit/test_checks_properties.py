@@ -11,7 +11,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.checks import CheckResult, build, check_hash
+from core.checks import REGISTRY, CheckResult, build, check_hash
+from core.checks.base import CheckFault
 from core.checks.forgiveness import whole_fence
 from core.checks.markdown import parse
 from core.checks.numbers import read_number
@@ -133,7 +134,7 @@ def test_what_stands_in_a_fence_that_is_the_whole_answer_is_found_again(text: st
         assert whole_fence(f"{marks}{info}\n{text}\n{marks}\nDone.") is None
 
 
-LONG = 199_000 if SOAK else 20_000
+LONG = 199_000 if SOAK else 19_000
 AGAIN = [
     *(
         "> ",
@@ -192,9 +193,11 @@ READERS: list[dict[str, Any]] = [
 def test_hostile_markdown_is_read_in_bounded_time_with_everything_forgiven(name: str) -> None:
     text = (BEFORE.get(name, "") + HOSTILE[name] * LONG)[:LONG]
     for keys in READERS:
-        check = build(ONE.validate_python({**keys, "forgive": True, "partial": True}))
+        # Not through `build`: of a long answer that has a process do it, and here the reading itself is to be bounded.
+        definition = ONE.validate_python({**keys, "forgive": True, "partial": True})
         start = time.monotonic()
-        result = check.score(text, {})
-        assert 0 <= result.value <= 1
-        assert not result.faulty or "ran longer than" in result.detail
+        try:
+            assert 0 <= REGISTRY[type(definition)](definition, text, {}, {}, 1.0).value <= 1
+        except CheckFault as fault:
+            assert "ran longer than" in str(fault)
         assert time.monotonic() - start < at_most(5)

@@ -52,7 +52,9 @@ def test_every_key_of_a_check_is_explained_below_its_name(check: str) -> None:
 def test_every_check_has_an_example_that_can_be_read(check: str) -> None:
     text = chapters()[check]
     blocks = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.+?)```", text, re.DOTALL)]
-    examples = [example for block in blocks for example in EXAMPLES.validate_python(block)]
+    read = {"code": "def score(text, expect, captures): ..."}  # a task is read with the files that it names
+    written = [{**read, **row} if row["check"] == "python" else row for block in blocks for row in block]
+    examples = EXAMPLES.validate_python(written)
     assert examples and all(chapters()[example.check] == text for example in examples)
 
 
