@@ -27,10 +27,13 @@ if TYPE_CHECKING:
 @click.option("--inputs", is_flag=True, help="The score of each candidate on each golden input.")
 @click.option("--worst", is_flag=True, help="With --inputs: the worst repeat of each input instead of the mean.")
 @click.option("--answers", is_flag=True, help="The answers themselves.")
+@click.option("--modes", is_flag=True, help="What is wrong with answers, and every answer that it is wrong with.")
 @click.option("--diff", nargs=2, metavar="A B", help="With --input: the answers of two candidates, differences marked.")
-@click.option("--input", "input_id", metavar="ID", help="With --inputs, --answers, --diff: this golden input only.")
+@click.option(
+    "--input", "input_id", metavar="ID", help="With --inputs, --answers, --modes, --diff: this golden input only."
+)
 @click.option("--repeat", type=click.IntRange(1), help="With --diff: this repeat; otherwise the worst of each.")
-@click.option("--candidate", metavar="NAME", help="With --answers and the conditions: this candidate only.")
+@click.option("--candidate", metavar="NAME", help="With --answers, --modes and the conditions: this candidate only.")
 @click.option(
     "--part", type=click.Choice(["format", "content"]), help="With --inputs and the conditions: this part of the score."
 )
@@ -65,6 +68,7 @@ def results(
     inputs: bool,
     worst: bool,
     answers: bool,
+    modes: bool,
     diff: tuple[str, str] | None,
     input_id: str | None,
     repeat: int | None,
@@ -82,9 +86,10 @@ def results(
 ) -> None:
     """The bake-offs, or the results of one: of a job, or the newest of a task.
 
-    Scores are shown on a scale from 0 to 5. A bake-off over several tasks shows the matrix of tasks and candidates; `--task`
-    shows the leaderboard of one task, `--all` those of all. A rescoring is stored with its date, and counts from then on
-    wherever the bake-off is shown; `--original` shows the scores that the bake-off was made with.
+    Scores are shown on a scale from 0 to 5; below the ranking stands what is wrong with answers, of which `--modes` lists
+    each. A bake-off over several tasks shows the matrix of tasks and candidates; `--task` shows the leaderboard of one task,
+    `--all` those of all. A rescoring is stored with its date, and counts from then on wherever the bake-off is shown;
+    `--original` shows the scores that the bake-off was made with.
 
     The conditions `--fail-under` and `--no-worse-than` hold for every task that is shown, and for both parts of the score
     where a task has both. Where golden inputs have `use: confirm`, they rest on those alone. An answer that is missing counts
@@ -94,17 +99,26 @@ def results(
         raise click.UsageError("--rescore, --judge, --original and --scoring name different scores: use one of them")
     if wait and not judges:
         raise click.UsageError("--wait goes with --judge")
-    if answers + inputs + bool(diff) > 1:
-        raise click.UsageError("--answers, --inputs and --diff show different things: use one of them")
+    if answers + modes + inputs + bool(diff) > 1:
+        raise click.UsageError("--answers, --modes, --inputs and --diff show different things: use one of them")
     gated = least is not None or baseline is not None
-    if gated and (answers or diff):
+    if gated and (answers or modes or diff):
         raise click.UsageError("--fail-under and --no-worse-than go with the leaderboards, not with answers")
     number = 0 if original else scoring
     home = Home.find()
     with opened(home) as connection:
         if which is None:
             about_one = (
-                rescore or judges or answers or inputs or diff or gated or task_name or every_board or ask_servers
+                rescore
+                or judges
+                or answers
+                or modes
+                or inputs
+                or diff
+                or gated
+                or task_name
+                or every_board
+                or ask_servers
             )
             if about_one or number is not None:
                 raise click.UsageError("which bake-off? `bakehouse results` lists them")
@@ -120,12 +134,16 @@ def results(
         from core.results.load import load_bakeoff
 
         stored = load_bakeoff(home, connection, job_id, number)
-        if answers or diff:
+        if answers or modes or diff:
             from core.cli.results_answers import show_answers, show_diff
             from core.cli.results_boards import terminal_width
 
             tasks = stored.tasks if task_name is None else (stored.task(task_name),)
-            if diff:
+            if modes:
+                from core.cli.results_modes import show_modes
+
+                show_modes(connection, job_id, stored, tasks, input_id, candidate, terminal_width(), as_json)
+            elif diff:
                 show_diff(job_id, tasks, diff, input_id, repeat, terminal_width(), as_json)
             else:
                 show_answers(job_id, stored, tasks, input_id, candidate, as_json)

@@ -12,6 +12,7 @@ from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.matrix import Matrix
 from core.bakeoff.stages import StageTable, stage_table
 from core.cli.results_matrix import matrix_text
+from core.cli.results_modes import modes_of_tasks
 from core.cli.results_report import render_text
 from core.cli.results_stages import stages_text
 from core.cli.submitted import Show
@@ -64,7 +65,8 @@ def boards_text(
     changed: Staleness,
     shown: Sequence[str],
 ) -> str:
-    """The matrix where there is one, then the boards of the tasks in `shown`; what has changed since stands above each.
+    """The matrix where there is one, with what is wrong with the answers of each task where no board tells it, then the boards
+    of the tasks in `shown`; what has changed since stands above each.
 
     Above the board of a bake-off over the stages of an adapter stands where quality was lost.
     """
@@ -73,11 +75,15 @@ def boards_text(
     if matrix is not None:
         above = [*filter(None, [scored]), *changed_lines(changed)]
         blocks.append(matrix_text(matrix, width, above=above, trained=trained))
+        if not shown and (lines := list(modes_of_tasks(boards.values(), width, stored.job_id))):
+            blocks[-1] = "\n\n".join((blocks[-1].rstrip("\n"), "\n".join(lines)))
     for name in shown:
         if (table := stages_of(stored, boards[name])) is not None:
             blocks.append(stages_text(table, width))
         stale = [*changed_lines(changed.of_task(name)), *filter(None, [unjudged_words(boards[name], stored.job_id)])]
-        blocks.append(render_text(boards[name], width=width, scored=scored, stale=stale, trained=trained))
+        blocks.append(
+            render_text(boards[name], width=width, scored=scored, stale=stale, trained=trained, job_id=stored.job_id)
+        )
     return "\n\n".join(blocks)
 
 

@@ -8,6 +8,7 @@ from core.bakeoff.figures import DASH, bounds, clipped, count, p_value, signed
 from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.rows import CandidateRow
 from core.bakeoff.short_names import heads
+from core.cli.results_modes import mode_lines
 from core.cli.text_grid import MIN_WIDTH, NAME_WIDTH, SCALE_WIDTH, grid, padded, wrap
 from core.format import SCORE_SCALE, gb, score_figure, share
 from core.scoring.scorer import Part
@@ -32,16 +33,19 @@ def render_text(
     *,
     stale: Sequence[str] = (),
     trained: Mapping[str, str] | None = None,
+    job_id: int | None = None,
 ) -> str:
-    """The leaderboard, the checks, the reasons and the notes, no line wider than `width` (at least 60 columns).
+    """The leaderboard, what is wrong with the answers, the checks, the reasons and the notes, no line wider than `width` (at
+    least 60 columns).
 
     `scored` says which scores these are, `stale` what has changed since: they stand below the title. `trained` is what tells
-    trainings of one model apart, by candidate.
+    trainings of one model apart, by candidate. `job_id` is the bake-off's, for what can be asked of it.
     """
     width = max(width, MIN_WIDTH)
     blocks = [
         list(_title(leaderboard, width, [*filter(None, [scored]), *stale])),
         list(_scores(leaderboard, width, trained or {})),
+        list(mode_lines(leaderboard, width, job_id)),
         list(_judges(leaderboard, width)),
         list(_comparisons(leaderboard, width)),
         list(_costs(leaderboard, width)),

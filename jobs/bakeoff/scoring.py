@@ -35,6 +35,7 @@ def scored_boards(
     from core.bakeoff.ranking import build_leaderboard
     from core.scoring.scorer import Scorer, singles
     from core.scoring.seen_answers import asked_candidates
+    from core.wording.failure_modes import briefly
 
     context.phase("scoring")
     forms: dict[str, str] = {one.name: one.form for one in candidates}
@@ -62,6 +63,8 @@ def scored_boards(
             format_score, content_score = of_five(row.format_score), of_five(row.content_score)
             unjudged = f", {row.unjudged} answers not judged" if row.unjudged else ""
             context.say(f"{of_task}{row.name}: format {format_score}, content {content_score}{unjudged}")
+            if row.answers:
+                context.say(f"{of_task}{row.name}: {briefly(row.modes, 3)}")
     # Whole before result.json is there: whoever sees that finds every score.
     write_atomic(context.run.scores, "".join(f"{line}\n" for line in lines))
     return boards

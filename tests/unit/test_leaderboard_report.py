@@ -114,6 +114,8 @@ tuned 4.83/5 over base 1.00/5 in format: +3.83 [3.40, 4.26], p 0.031, 6 inputs �
 worst: the mean of each input's worst repeat; same: the share of inputs whose repeats all say the
   same
 
+scored before failure modes were looked for: rescore with the current checks
+
 against base  part     verdict             difference      p  noise   MDE  +n
 tuned         format   better      +3.83 [3.40, 4.26]  0.031      —  0.58   2
 tuned         content  better   +5.00 [not estimable]  0.031      —     —   —

@@ -1,0 +1,82 @@
+"""`bakehouse results` says first why candidates lost: failure modes of their answers, each with an answer that shows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.commands import called
+from tests.support.stored_modes import BASE, TUNED, WORDY, home_with_modes
+
+Show = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return home_with_modes(tmp_path_factory.mktemp("modes"))[0].root
+
+
+@pytest.fixture
+def shown(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Show:
+    monkeypatch.setenv("BAKEHOUSE_HOME", str(home))
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def show(*arguments: str) -> str:
+        code, out, _ = called(capsys, ["results", "1", *arguments])
+        assert code == 0
+        return out
+
+    return show
+
+
+def test_failure_modes_stand_right_below_the_ranking_each_with_an_answer(shown: Show) -> None:
+    text = shown()
+    ranking, why, compared = (
+        text.index("candidate "),
+        text.index("why answers fail"),
+        text.index(f"against {BASE}  part"),
+    )
+    assert ranking < why < compared < text.index("lost points")
+    block = text[why:compared]
+    assert f"{TUNED}: no failure mode seen" in block
+    assert "instructions repeated 7 of 13, 54 % [29, 77]\n      empty #1: “You grade notes." in block
+    assert "preamble 8 of 13, 62 % [36, 82], p 0.0078" in block
+    assert f"p: McNemar's, over inputs, against {BASE}" in block
+    assert max(map(len, block.splitlines())) <= 100
+
+
+def test_the_document_has_counts_intervals_and_excerpts(shown: Show) -> None:
+    rows = json.loads(shown("--json"))["leaderboard"]["rows"]
+    by_name = {row["name"]: row["modes"] for row in rows}
+    assert by_name[TUNED] == []
+    first = by_name[WORDY][0]
+    assert (first["code"], first["count"], first["of"], first["inputs"]) == ("preamble", 8, 13, 8)
+    assert first["interval"]["low"] < 8 / 13 < first["interval"]["high"] and first["excerpt"].startswith("Sure!")
+    assert first["p_to_incumbent"] < 0.01 and by_name[BASE][0]["p_to_incumbent"] is None
+
+
+def test_every_answer_of_a_failure_mode_is_listed(shown: Show) -> None:
+    found = json.loads(shown("--modes", "--json", "--candidate", WORDY))["modes"]
+    assert {one["code"]: (one["count"], len(one["answers"])) for one in found} == {
+        "preamble": (8, 8),
+        "repetition": (5, 5),
+    }
+    assert all(one["excerpt"].startswith("Sure!") for one in found[0]["answers"])
+    text = shown("--modes", "--input", "batch-of-three")
+    assert f"── {BASE} · cut at the limit: 2 of 13 answers\n   batch-of-three #1: “The note" in text
+    assert "very-short" not in text
+
+
+def test_a_result_of_before_failure_modes_says_how_to_find_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, job_id = home_with_modes(tmp_path, rescored=False)
+    monkeypatch.setenv("BAKEHOUSE_HOME", str(old.root))
+    which = ["results", str(job_id)]
+    board = called(capsys, which)[1]
+    assert "looked for: rescore with the current checks\n  `bakehouse results 1 --rescore`" in board
+    assert f"{BASE}: scored before failure modes were looked for" in called(capsys, [*which, "--modes"])[1]
+    assert "instructions repeated 7 of 13" in called(capsys, [*which, "--rescore"])[1]
