@@ -14,7 +14,7 @@ from core.config.golden import GoldenInput
 from core.config.project import shipped
 from core.config.task import Task
 
-TASKS = ["spacer", "analyst", "reflector", "summarizer"]
+TASKS = ["spacer", "quizzer", "analyst", "reflector", "summarizer"]
 AWKWARD = {"empty", "format", "long", "language", "instruction", "own-output"}
 # Words in a row that two unrelated texts do not share by accident, and a likeness that they stay below.
 SHARED_WORDS, LIKENESS = 7, 75
@@ -68,6 +68,39 @@ def test_no_two_inputs_are_one_with_words_swapped(task: Task) -> None:
 def _runs(text: str) -> set[tuple[str, ...]]:
     words = re.findall(r"[^\W\d_]+", text.casefold())
     return {tuple(words[start : start + SHARED_WORDS]) for start in range(len(words) - SHARED_WORDS + 1)}
+
+
+AGAIN = {"quizzer": "note", "analyst": "given", "reflector": "log", "summarizer": "given"}
+"""Where the input stands once more in what it expects, for the functions that compare an answer with it."""
+
+
+@pytest.mark.parametrize("name", AGAIN)
+def test_what_is_looked_for_can_be_had_from_the_input(name: str) -> None:
+    for item in golden(name):
+        text, expect = item.text().casefold(), item.expect
+        assert expect[AGAIN[name]] == item.text()
+        nothing = {"empty", "format", "own-output"} & set(item.tags)
+        match name:
+            case "quizzer":
+                assert bool(expect["facts"]) == (expect["questions"] > 0) == (not nothing)
+                assert len(expect["facts"]) >= expect["questions"]
+                wanted = [fact["right"] for fact in expect["facts"]]
+            case "summarizer":
+                wanted = [] if nothing else [_list(fact) for fact in expect["facts"]]
+                assert expect["points"] == (0 if nothing else 3)
+            case "reflector":
+                wanted = []
+                empty = [key for key in ("well", "badly", "pattern", "step") if expect[key] == ["Nothing logged"]]
+                assert len(empty) == expect["nothing"] and expect["quotes"] == (0 if "pattern" in empty else 2)
+                assert (len(empty) == 4) == bool(nothing)
+            case _:
+                wanted = []
+        for spellings in wanted:
+            assert any(spelling.casefold() in text for spelling in spellings), (item.id, spellings)
+
+
+def _list(value: list[str] | str) -> list[str]:
+    return [value] if isinstance(value, str) else value
 
 
 TIMES = {"again": 0, "hard": 1, "good": 2, "easy": 3}

@@ -1,0 +1,77 @@
+"""Checks of the task `analyst`: whether the findings are true of the figures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+ROSE = re.compile(
+    r"\b(?:rose|rise[ns]?|rising|grew|grown|grows?|increas\w+|gain\w*|climb\w*|higher|up|more)\b", re.IGNORECASE
+)
+FELL = re.compile(
+    r"\b(?:fell|falls?|fallen|falling|dropp?\w*|declin\w+|decreas\w+|shrank|shrunk|los[ts]\w*|lower|down|fewer|less|short\w+)\b",
+    re.IGNORECASE,
+)
+HIGH = re.compile(r"\b(?:highest|most|largest|biggest|greatest|peak\w*|maximum|busiest|best)\b", re.IGNORECASE)
+LOW = re.compile(r"\b(?:lowest|fewest|least|smallest|weakest|minimum|quietest|worst)\b", re.IGNORECASE)
+
+
+def findings_true(
+    text: str, expect: Mapping[str, Any], captures: Mapping[str, Sequence[str]]
+) -> bool | tuple[float, str]:
+    """Each finding has figures of the input or of the results alone, and does not contradict them.
+
+    A contradiction is seen where a finding names one label: its figure is another one's, or it is called highest or lowest
+    and is not; and where the change comes with a word for the other direction. `expect.figures` are the rows that count.
+    """
+    findings = re.findall(r"^\d\.[ \t]+(.+)$", text, re.MULTILINE)
+    if not expect["findings"]:
+        return (0.0, "a finding without figures") if findings else True
+    reasons = [_wrong(finding, expect) for finding in findings]
+    most = max(len(findings), expect["findings"])
+    good = sum(not reason for reason in reasons)
+    first = next(filter(None, reasons), f"{len(findings)} findings, {expect['findings']} expected")
+    return True if good == most else (good / most, first)
+
+
+def _wrong(finding: str, expect: Mapping[str, Any]) -> str:
+    """Why the finding is not true; empty when nothing speaks against it."""
+    figures = {str(label): float(figure) for label, figure in expect["figures"]}
+    named, rest = [], finding
+    for label in sorted(figures, key=len, reverse=True):  # "North Sea" before "North"
+        spelt = re.compile(rf"(?<!\w){re.escape(label)}(?!\w)", re.IGNORECASE)
+        if spelt.search(rest):
+            named.append(label)
+            rest = spelt.sub(" ", rest)
+    change = expect["change"]
+    results = {abs(float(value)) for value in (expect["total"], change) if not isinstance(value, str)}
+    known = {*results, *(value for token in _numbers(expect["given"]) for value in token), float(len(figures))}
+    numbers = list(_numbers(rest))
+    if not numbers:
+        return "" if named and any(sign.isdigit() for sign in finding) else "a finding has no figure"
+    if any(not token & known for token in numbers):
+        return "a finding has a figure that neither the table nor the results have"
+    if isinstance(change, int | float) and change and any(abs(change) in token for token in numbers):
+        wrong = FELL if change > 0 else ROSE
+        right = ROSE if change > 0 else FELL
+        if wrong.search(rest) and not right.search(rest):
+            return "a finding has the change in the wrong direction"
+    if len(named) != 1:
+        return ""
+    own = figures[named[0]]
+    others = {abs(figure) for figure in figures.values()} - {abs(own)} - results
+    if len(numbers) == 1 and numbers[0] & others and abs(own) not in numbers[0]:
+        return "a finding gives a label another one's figure"
+    high, low = HIGH.search(rest) is not None, LOW.search(rest) is not None
+    if high != low and own != (max if high else min)(figures.values()):
+        return "a finding calls a label highest or lowest that is not"
+    return ""
+
+
+def _numbers(text: str) -> Iterator[set[float]]:
+    """The numbers of a text without their signs, each in the ways it can be read: `1,204` is 1204 or 1.204."""
+    joined = re.sub(r"(?<=\d)[ \u00a0\u202f'](?=\d{3}(?!\d))", "", text)
+    for token in re.findall(r"\d+(?:[.,]\d+)*", joined):
+        ways = {token.replace(",", ""), token.replace(",", ".")}
+        yield {float(way) for way in ways if way.count(".") < 2}

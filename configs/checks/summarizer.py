@@ -1,0 +1,43 @@
+"""Checks of the task `summarizer`: whether a summary has figures of its own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+WORDS = {
+    word: number
+    for words in (
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
+        "eighteen nineteen twenty",
+        "null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf dreizehn vierzehn fünfzehn sechzehn siebzehn "
+        "achtzehn neunzehn zwanzig",
+    )
+    for number, word in enumerate(words.split())
+} | {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100}
+
+
+def figures_of_text(
+    text: str, expect: Mapping[str, Any], captures: Mapping[str, Sequence[str]]
+) -> bool | tuple[float, str]:
+    """Each figure of the summary stands in the text, as digits or as a word; the share is that of its figures.
+
+    `statement` is what was written in the form that is asked for: what was not is no summary, nor is "No text." of a text.
+    """
+    said = captures.get("statement", ())
+    if not said or (expect["points"] and list(said) == ["No text."]):
+        return 0.0, "no summary"
+    known = {value for token in _numbers(expect["given"]) for value in token}
+    known |= {float(WORDS[word]) for word in re.findall(r"\w+", expect["given"].casefold()) if word in WORDS}
+    found = [token for part in said for token in _numbers(part)]
+    wrong = [token for token in found if not token & known]
+    return (1 - len(wrong) / len(found), f"{len(wrong)} × a figure that is not in the text") if wrong else True
+
+
+def _numbers(text: str) -> Iterator[set[float]]:
+    """The numbers of a text, each in the ways it can be read: `1,204` is 1204 or 1.204, `2.300` is 2300 or 2.3."""
+    joined = re.sub(r"(?<=\d)[ \u00a0\u202f'](?=\d{3}(?!\d))", "", text)
+    for token in re.findall(r"\d+(?:[.,]\d+)*", joined):
+        ways = {token.replace(",", ""), token.replace(",", "."), token.replace(".", "").replace(",", ".")}
+        yield {float(way) for way in ways if way.count(".") < 2}
