@@ -23,6 +23,7 @@ from tui.model.snapshot import Snapshot
 from tui.screens.confirm import Confirm
 from tui.screens.dashboard import Dashboard
 from tui.screens.new_run import NewRun
+from tui.widgets.choice import ChoiceField
 
 __all__ = ["queue"]
 
@@ -154,6 +155,10 @@ async def test_a_broken_task_spoils_itself_only(queue: Queue, tmp_path: Path) ->
             assert any("sytem" in warning for warning in app.context.snapshot.warnings)
             assert "judge" in text_of(pilot, "#fleet")
             await pilot.press("n")
+            task = pilot.app.screen.query_one("#task", ChoiceField)
+            await seen(pilot, lambda: "broken" in task.names, "the tasks")
+            assert task.value != "broken", "it begins with one that can be trained"
+            task.choose(task.names.index("broken"))
             await seen(pilot, lambda: "✗" in text_of(pilot, ".note"), "the problem beside the field")
     finally:
         app.feed.stop()

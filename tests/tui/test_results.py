@@ -44,6 +44,9 @@ SUMMARY: 1 note, 1 pass, 0 fail"""
 NASTY = "Sure! \x1b[2J[bold]Here[/] is my verdict\x07"
 
 
+INPUTS = len(shipped().golden(shipped().task("judge")).inputs)
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     """A finished bake-off of the shipped judge task: one candidate keeps the form, one greets and rambles."""
@@ -110,7 +113,7 @@ async def test_the_leaderboard_the_checks_and_the_answers(home: Home, monkeypatc
         async with app.run_test(size=(140, 44)) as pilot:
             await seen(pilot, lambda: "◆ small tuned" in text_of(pilot, "#bakeoff"), "the leaderboard")
             pane = text_of(pilot, "#bakeoff")
-            assert "judge  13 inputs × 2" in pane and "small tuned" in pane and " over small base" in pane
+            assert f"judge  {INPUTS} inputs × 2" in pane and "small tuned" in pane and " over small base" in pane
             assert "small tuned" in text_of(pilot, "#fleet")
             await pilot.press("enter")
             assert isinstance(pilot.app.screen, Results)
@@ -121,15 +124,15 @@ async def test_the_leaderboard_the_checks_and_the_answers(home: Home, monkeypatc
             checks = text_of(pilot, "#checks")
             assert "heading" in checks and "▪▪" in checks and "content" in checks
             await pilot.press("j")
-            assert "×××××××××××××" in text_of(pilot, "#checks")
+            assert "×" * INPUTS in text_of(pilot, "#checks")
             assert "text before the heading" in text_of(pilot, "#checks")
             answers = text_of(pilot, "#answers")
             assert "Sure! [bold]Here[/] is my verdict" in answers and "\x1b" not in answers
-            assert "‹ 1 of 13 ›" in answers and "repeat 1 of 2 · 0/" in answers
+            assert f"‹ 1 of {INPUTS} ›" in answers and "repeat 1 of 2 · 1/" in answers, "it adds nothing, at least"
             await pilot.press("k")
             answers = text_of(pilot, "#answers")
             # The worst repeat leads, with its own text and its own figures; the other one is a key away.
-            assert "repeat 2 of 2, worst · 0/" in answers and "× no-preamble: " in answers
+            assert "repeat 2 of 2, worst · 1/" in answers and "× no-preamble: " in answers
             assert "Criterion" not in answers
             await pilot.press("r")
             answers = text_of(pilot, "#answers")
@@ -137,14 +140,14 @@ async def test_the_leaderboard_the_checks_and_the_answers(home: Home, monkeypatc
             await pilot.press("r")
             assert "repeat 2 of 2, worst" in text_of(pilot, "#answers")
             await pilot.press("n")
-            assert "‹ 2 of 13 ›" in text_of(pilot, "#answers")
+            assert f"‹ 2 of {INPUTS} ›" in text_of(pilot, "#answers")
             with contextlib.closing(open_database(home)) as connection:
                 connection.execute("DELETE FROM scores")
             await pilot.press("R")
             await seen(pilot, lambda: score_count(home) > 0, "the scores")
             assert "is my verdict" in text_of(pilot, "#answers")
             await pilot.press("p", "p")
-            assert "‹ 13 of 13 ›" in text_of(pilot, "#answers")
+            assert f"‹ {INPUTS} of {INPUTS} ›" in text_of(pilot, "#answers")
     finally:
         app.feed.stop()
         app.reader.stop()
