@@ -119,7 +119,7 @@ def test_a_number_is_read_as_it_is_written(value: float, point: str, minus: str)
 @given(LINE | st.text(max_size=30))
 def test_any_text_is_a_finite_number_or_none(text: str) -> None:
     for decimal in ("point", "comma"):
-        number = read_number(text, decimal)  # type: ignore[arg-type]
+        number = read_number(text, decimal)
         assert number is None or abs(number) < float("inf")
 
 
@@ -195,9 +195,9 @@ def test_hostile_markdown_is_read_in_bounded_time_with_everything_forgiven(name:
     for keys in READERS:
         # Not through `build`: of a long answer that has a process do it, and here the reading itself is to be bounded.
         definition = ONE.validate_python({**keys, "forgive": True, "partial": True})
-        start = time.monotonic()
+        start = time.process_time()
         try:
             assert 0 <= REGISTRY[type(definition)](definition, text, {}, {}, 1.0).value <= 1
         except CheckFault as fault:
             assert "ran longer than" in str(fault)
-        assert time.monotonic() - start < at_most(5)
+        assert time.process_time() - start < at_most(5)
