@@ -1,0 +1,98 @@
+"""The training data of `planner` and `seeder`: dates in order, figures that stand in the prompt, counts that are right."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import re
+from collections import Counter
+
+import pytest
+
+from core.config.project import shipped
+
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+LONGEST_PAUSE_DAYS = 250
+"""Between two steps of a plan: the year of a step is the first in which it is not before the one above."""
+NOTHING = "# Plan: none\nDue: none\n\n## Steps\n- none\n\n## Limits\n- none\n\n## Tried\n- none\n\n"  # and a question
+
+
+def rows(name: str) -> list[tuple[str, str]]:
+    lines = shipped().train_file(shipped().task(name)).read_text(encoding="utf-8").splitlines()
+    return [(row["prompt"], row["completion"]) for row in map(json.loads, lines)]
+
+
+PLANS = [pytest.param(*row, id=f"line-{line}") for line, row in enumerate(rows("planner"), start=1)]
+SEEDS = [pytest.param(*row, id=f"line-{line}") for line, row in enumerate(rows("seeder"), start=1)]
+
+
+def day(text: str, after: datetime.date) -> datetime.date:
+    """`4 May` in the first year that is not before `after`."""
+    number, month = text.split()
+    for year in (after.year, after.year + 1):
+        found = datetime.date(year, MONTHS.index(month) + 1, int(number))
+        if found >= after:
+            return found
+    raise AssertionError(text)
+
+
+def below(completion: str, heading: str) -> list[str]:
+    """The items below a heading, without their marks; none where it says `none`."""
+    section = completion.split(f"## {heading}\n", 1)[1].split("\n\n", 1)[0]
+    return [line.removeprefix("- ") for line in section.splitlines() if line != "- none"]
+
+
+@pytest.mark.parametrize(("prompt", "completion"), PLANS)
+def test_a_plan_is_of_its_goal(prompt: str, completion: str) -> None:
+    if "\nASK: " in completion:
+        assert completion.startswith(NOTHING) and re.fullmatch(r"ASK: [^\n]+\?", completion.removeprefix(NOTHING))
+        return
+    today = re.match(r"today: \w+ (\d+ \w+) (\d{4})\n", prompt)
+    assert today is not None
+    reached = day(today[1], datetime.date(int(today[2]), 1, 1))
+    due = re.search(r"^Due: (\S+)$", completion, flags=re.MULTILINE)
+    steps = re.findall(r"^(\d)\. by (\d+ \w+): \S", completion, flags=re.MULTILINE)
+    assert due is not None and [int(number) for number, _ in steps] == list(range(1, len(steps) + 1))
+    for _, written in steps:
+        before, reached = reached, day(written, reached)
+        assert (reached - before).days < LONGEST_PAUSE_DAYS
+    if due[1] != "none":
+        date = datetime.date.fromisoformat(due[1])
+        assert reached <= date
+        assert re.search(rf"(?<!\d){date.day}(?!\d)", prompt), "the day of the date that the person named"
+    named = [*below(completion, "Limits"), *(line.split(" → ")[0] for line in below(completion, "Tried"))]
+    assert [number for line in named for number in NUMBER.findall(line) if number not in prompt] == []
+
+
+@pytest.mark.parametrize(("prompt", "completion"), SEEDS)
+def test_a_note_is_of_its_source(prompt: str, completion: str) -> None:
+    *notes, last = completion.split("\n\n")
+    assert last == f"SEEDS: {len(notes)}"
+    given = re.match(r"source: (.+)", prompt)
+    for note in notes:
+        title, _, _, claim, source = note.splitlines()
+        assert source == f"source: {given[1] if given else 'unknown'}"
+        assert [number for number in NUMBER.findall(claim) if number not in prompt] == []
+        assert title.removeprefix("## ") != claim.removeprefix("claim: ").rstrip(".")
+    assert len({note.splitlines()[0] for note in notes}) == len(notes)
+
+
+def test_the_data_is_varied() -> None:
+    plans, seeds = rows("planner"), rows("seeder")
+    asked = sum("\nASK: " in completion for _, completion in plans)
+    assert 0.1 <= asked / len(plans) <= 0.25
+    undated = sum("\nDue: none\n" in completion and "\nNEXT: " in completion for _, completion in plans)
+    assert undated >= 5
+    assert {len(below(completion, "Tried")) for _, completion in plans} >= {0, 1, 2}
+    counts = Counter(completion.rsplit(" ", 1)[1] for _, completion in seeds)
+    assert set(counts) == {"0", "1", "2", "3", "4"} and 0.1 <= counts["0"] / len(seeds) <= 0.25
+    kinds = Counter(re.findall(r"^kind: (\w+)$", "\n".join(answer for _, answer in seeds), flags=re.MULTILINE))
+    assert min(kinds[kind] for kind in ("fact", "method", "view", "question")) >= 10
+    for found in (plans, seeds):
+        sentences = Counter(
+            line
+            for _, answer in found
+            for line in re.findall(r"^(?:claim|NEXT): .+|^\d\. .+", answer, flags=re.MULTILINE)
+        )
+        assert [line for line, count in sentences.items() if count > 1] == []
