@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.checks import build, check_ids
+from core.authoring.tried_checks import idle_checks
+from core.checks import check_ids
 from core.config.check_files import with_files
 from core.config.golden import GoldenInput, check_document, golden_document
 from core.config.model import ModelEntry
@@ -16,7 +17,7 @@ from core.config.shipped import MODELS
 from core.config.task import Task
 from core.config.validation import check, nearest
 from core.config.yaml import Marked, found, load_mapping
-from core.data.examples import load_examples
+from core.data.examples import Example, load_examples
 from core.data.leaks import CODE, REMEDY, find_leaks
 from core.data.text_faults import refuse_thoughts
 from core.errors import GateError, InputError
@@ -26,8 +27,6 @@ from core.text import printable
 FEWEST_INPUTS = 6
 # So many ids are named in one problem.
 MOST_IDS = 6
-# So many completions are tried with each check, and so long each.
-MOST_TRIED, TRY_SECONDS = 200, 0.2
 
 
 def check_project(project: Project) -> list[InputError]:
@@ -66,26 +65,27 @@ def check_settings_file(problem: InputError) -> list[InputError]:
         return [unreadable]
 
 
-def check_warnings(project: Project) -> list[InputError]:
-    """What is not wrong but will disappoint: golden sets too small to show any difference."""
+def check_warnings(project: Project, *, run_code: bool = False) -> list[InputError]:
+    """What is not wrong but will disappoint: golden sets too small to show any difference, checks that nothing passes."""
     return [
         warning
         for file in sorted((project.root / TASKS).glob("*.yaml"))
         if not file.name.startswith(".")
-        for warning in task_warnings(project, file)
+        for warning in task_warnings(project, file, run_code=run_code)
     ]
 
 
-def task_warnings(project: Project, file: Path) -> list[InputError]:
-    """The warnings of one task; none for a task that has problems."""
+def task_warnings(project: Project, file: Path, *, run_code: bool = False) -> list[InputError]:
+    """The warnings of one task; none for a task that has problems. `run_code`: checks that run a file of the project are tried,
+    too: whoever asks for that has told the person so."""
     try:
         task = load_task(file)
     except InputError:
         return []
-    return [*_data_warnings(project, task), *_golden_warnings(project, task)]
+    return [*_data_warnings(project, task, run_code), *_golden_warnings(project, task)]
 
 
-def _data_warnings(project: Project, task: Task) -> Iterator[InputError]:
+def _data_warnings(project: Project, task: Task, run_code: bool) -> Iterator[InputError]:
     if task.data.train is None:
         return
     try:
@@ -93,35 +93,34 @@ def _data_warnings(project: Project, task: Task) -> Iterator[InputError]:
         examples, report = load_examples(path, task)
     except InputError:
         return
-    yield from _idle_checks(task, [example.completion for example in examples[:MOST_TRIED]])
+    yield from _idle_checks(project, task, examples, run_code)
     if report.no_prompts:
         message = "every prompt is empty: the model would learn one answer to whatever is asked"
         yield InputError(message, code="empty_prompts", file=path, remedy="check which column holds the prompts")
 
 
-def _idle_checks(task: Task, completions: list[str]) -> Iterator[InputError]:
+def _idle_checks(project: Project, task: Task, examples: list[Example], run_code: bool) -> Iterator[InputError]:
     """Checks that none of the completions pass: what is learnt from them, no answer can score by."""
-    if task.file is None or not completions:
+    if task.file is None or not examples:
         return
     document = named(task.file)
-    names = check_ids([*task.format, *task.content])
-    places = [("format", index) for index in range(len(task.format))]
-    places += [("content", index) for index in range(len(task.content))]
-    for name, place, definition in zip(names, places, [*task.format, *task.content], strict=True):
-        if definition.reads_captures or list(definition.expect_keys()):
-            continue  # a line of training data has no expectations
-        check, first = build(definition, TRY_SECONDS), ""
-        for text in completions:
-            result = check.score(text, {})
-            if result.faulty or result.value > 0:
-                break
-            first = first or result.detail
+    try:
+        golden = project.golden(task).inputs if task.golden else []
+    except InputError:
+        golden = []
+    for idle in idle_checks(task, examples, golden, run_code=run_code):
+        count = "the completion" if idle.tried == 1 else f"any of {idle.tried} completions"
+        if idle.faulty:
+            message = f"the check `{idle.name}` cannot be done on {count} of the training data"
+        elif idle.best > 0:
+            message = (
+                f"the check `{idle.name}` does not fully pass {count} of the training data (the best: {idle.best:.2f})"
+            )
         else:
-            count = "the completion" if len(completions) == 1 else f"any of {len(completions)} completions"
-            message = f"the check `{name}` does not pass {count} of the training data"
-            remedy = f"compare it with one: `bakehouse audit {task.name} --show 1`"
-            told = f"{message}; the first: {printable(first, limit=200)}" if first else message
-            yield document.error(told, place, code="idle_check", remedy=remedy)
+            message = f"the check `{idle.name}` does not pass {count} of the training data"
+        remedy = f"compare it with one: `bakehouse audit {task.name} --show 1`"
+        told = f"{message}; the first: {printable(idle.reason, limit=200)}" if idle.reason else message
+        yield document.error(told, (idle.part, idle.place), code="idle_check", remedy=remedy)
 
 
 def _golden_warnings(project: Project, task: Task) -> list[InputError]:

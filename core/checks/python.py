@@ -44,7 +44,7 @@ class PythonCheck(BaseDefinition):
     function: str = Field(default="score", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     timeout: float = Field(default=2.0, gt=0, le=60, allow_inf_nan=False)
     memory: Annotated[str, BeforeValidator(_size)] = "256MB"
-    code: str
+    code: str = ""
     # A share is what such a function is written for.
     partial: bool = True
 
@@ -70,6 +70,8 @@ def score_python(
 ) -> CheckResult:
     """What the function returns; without `partial`, a share below 1 is 0. A function that raises, hangs, crashes or returns
     something else makes the check faulty, with what it printed."""
+    if not definition.code:
+        raise CheckFault(f"{definition.file} was not read with the task")
     worker = WorkerSpec(
         "core.checks.isolated_work:prepare_python",
         {"code": definition.code, "file": definition.file, "function": definition.function},

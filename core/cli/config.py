@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import click
 
+from core.checks import PythonCheck
 from core.cli.common import find_project, json_option, project_option
 from core.cli.output import print_json, say
 from core.config.project import Project
 from core.errors import InputError
+from core.text import printable
 
 
 @click.group()
@@ -38,7 +42,10 @@ def check(with_shipped: bool, project: Path | None, as_json: bool) -> None:
     except InputError as problem:
         root, problems, warnings, rows = Path(problem.file or "").parent, check_settings_file(problem), [], []
     else:
-        root, problems, warnings = found.root, check_project(found), check_warnings(found)
+        root, problems = found.root, check_project(found)
+        for line in code_that_runs(found):
+            say(line, error=True)
+        warnings = check_warnings(found, run_code=True)
         rows = task_rows(found, own=not with_shipped)
         if not found.is_shipped:
             problems += [one for row in rows if row.shipped for one in row.problems]
@@ -62,6 +69,17 @@ def check(with_shipped: bool, project: Path | None, as_json: bool) -> None:
         if not problems:
             say(all_well(found))
     sys.exit(2 if problems else 0)
+
+
+def code_that_runs(project: Project) -> Iterator[str]:
+    """A line for each file of the project that is about to be run, so that nobody runs what came from elsewhere unawares."""
+    for name in project.own_task_names():
+        with suppress(InputError):
+            task = project.task(name)
+            files = dict.fromkeys(one.file for one in (*task.format, *task.content) if isinstance(one, PythonCheck))
+            if files and task.data.train is not None:
+                named = printable(", ".join(files))
+                yield f"{printable(name)} runs {named} here, with your rights: a check of the kind `python`"
 
 
 def all_well(project: Project) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from core.config.golden import GoldenInput
 from core.config.task import Task
@@ -36,7 +36,8 @@ class Example:
     """What stands before the target (system message included), the target, and the line it came from.
 
     Lines count from 1; 0 is an example that a recipe adds. Of a file that is no JSON lines it is the number of the entry or
-    the row. `source` is what the line says under that key: the document it was made of.
+    the row. `source` is what the line says under that key: the document it was made of; `expect` what an answer like its own is
+    expected to be, in the words of a golden input, where the line says so.
     """
 
     messages: tuple[Message, ...]
@@ -44,6 +45,7 @@ class Example:
     line: int
     file: str
     source: str | None = None
+    expect: Mapping[str, Any] | None = field(default=None, compare=False)
 
     @property
     def last_user(self) -> str:
@@ -172,7 +174,9 @@ def _examples_of(conversation: Conversation, task: Task) -> Iterator[Example]:
                 remedy="write them into the answer, between <think> and </think>",
             )
         before = tuple(Message(item.role, item.content) for item in turns[:position])
-        yield Example(before, turn.content, record.number, str(record.file), conversation.source)
+        expect = record.document.get("expect") if isinstance(record.document, dict) else None
+        said = expect if isinstance(expect, dict) and position == len(turns) - 1 else None
+        yield Example(before, turn.content, record.number, str(record.file), conversation.source, said)
 
 
 def _with_system(conversation: Conversation, task: Task) -> list[Turn]:

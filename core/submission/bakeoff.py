@@ -26,7 +26,7 @@ from core.store.database import open_database
 from core.store.jobs import JobRow
 from core.submission.asked_servers import Ask, Asked, ServedFacts, served_facts, served_place
 from core.submission.candidates import apart_from_name, parse_candidate, parse_candidates, who_answers
-from core.submission.doubts import interruptions, lengths, marks, thinking
+from core.submission.doubts import code, interruptions, lengths, marks, thinking
 from core.submission.enqueue import store
 from core.submission.extension import Extended, extended, require_former, told_of_former, united
 from core.submission.few_shot import example_pool, repeats_golden
@@ -159,7 +159,12 @@ def check_bakeoff(
     judges = find_judges(home, project, [one.task for one in tasks] if given is None else [])
     look_at_judges(judges, candidates, asked, remarks, ask)
     verdicts = known_verdicts(connection, [(one.task, one.golden.inputs) for one in tasks])
-    remarks += [*marks(candidates), *thinking(home, candidates), *interruptions(candidates)]
+    remarks += [
+        *marks(candidates),
+        *thinking(home, candidates),
+        *interruptions(candidates),
+        *code(one.task for one in tasks),
+    ]
     server, servers = gguf_server(
         home, project, candidates, [one.task for one in tasks], concurrency_of(wanted, before), remarks
     )

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from core.checks import PythonCheck
 from core.config.golden import GoldenSet
 from core.config.task import Task
 from core.data.examples import CHARACTERS_PER_TOKEN
@@ -82,6 +83,16 @@ def thinking(home: Home, candidates: Iterable[CandidateSpec]) -> list[str]:
         if candidate.variant.think == "on" and _has_switch(home, candidate) is False
     ]
     return [f"{name}: its chat template has no switch for thinking, so that think=on changes nothing" for name in names]
+
+
+def code(tasks: Iterable[Task]) -> list[str]:
+    """Files of checks that will be run with the rights of the person: who had the task from elsewhere should read them
+    first."""
+    return [
+        f"{task.name}: scoring runs {listed(list(files))}, with your rights: a check of the kind `python`"
+        for task in tasks
+        if (files := dict.fromkeys(one.file for one in (*task.format, *task.content) if isinstance(one, PythonCheck)))
+    ]
 
 
 def interruptions(candidates: Sequence[CandidateSpec]) -> list[str]:

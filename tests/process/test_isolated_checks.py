@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psutil
 import pytest
@@ -257,3 +259,26 @@ def test_a_forked_program_has_a_keeper_of_its_own() -> None:
         os._exit(0 if client.keeper_pid() is None and check.score("good", {}).value == 1 else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert check.score("good", {}).value == 1
+
+
+def test_config_check_says_what_runs_and_tries_it_within_bounds(tmp_path: Path) -> None:
+    """A function that hangs, one that is right about a completion, and one that raises whatever it is given."""
+    (tmp_path / "bakehouse.yaml").write_text("id: probe\n")
+    for folder in ("checks", "configs/tasks", "configs/data"):
+        (tmp_path / folder).mkdir(parents=True)
+    bodies = {"hang": "while True: pass", "right": "return text == 'good'", "raises": "raise KeyError('steps')"}
+    for name, body in bodies.items():
+        (tmp_path / f"checks/{name}.py").write_text(f"def score(text, expect, captures):\n    {body}\n")
+    lines = [f"  - {{check: python, file: checks/{name}.py, timeout: 0.1}}\n" for name in bodies]
+    (tmp_path / "configs/tasks/plan.yaml").write_text(
+        f"data: {{train: configs/data/plan.jsonl}}\nformat:\n{''.join(lines)}"
+    )
+    completions = [json.dumps({"prompt": f"p{n}", "completion": "other" if n else "good"}) for n in range(50)]
+    (tmp_path / "configs/data/plan.jsonl").write_text("\n".join(completions))
+    command = [sys.executable, "-m", "core.cli", "config", "check", "--project", str(tmp_path), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS)
+    assert "plan runs checks/hang.py, checks/right.py, checks/raises.py here, with your rights" in done.stderr
+    found = {one["line"]: one["message"] for one in json.loads(done.stdout)["warnings"] if one["code"] == "idle_check"}
+    assert set(found) == {3, 5}
+    assert "cannot be done on any of 50 completions" in found[3] and "ran longer than 0.1 s" in found[3]
+    assert "raised KeyError: 'steps' (line 2)" in found[5]
