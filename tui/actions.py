@@ -16,7 +16,7 @@ from core.format import plural
 from core.home import Home
 from core.jobfile.kinds import JobKind, kind_of
 from core.runner.commands import RefusedError
-from core.store.jobs import RETRYABLE, JobRow
+from core.store.jobs import QUEUED, RETRYABLE, JobRow
 from core.text import printable
 from core.wording.jobs import reason_words
 from tui.queries.failures import ask_beside
@@ -194,6 +194,11 @@ def can_ask_why(job: JobRow | None) -> bool:
     """What the job makes, or looks at, is a model whose records can be read."""
     kind = None if job is None else kind_of(job.kind)
     return kind is not None and bool(kind.makes or kind.has_leaderboard or kind.has_parity)
+
+
+def can_mark(job: JobRow | None) -> bool:
+    """The job has answers, or had time to get some: a person can say which are right."""
+    return job is not None and kind_of(job.kind).has_answers and job.state not in QUEUED
 
 
 def check_parity(context: Context, source: str, task: str | None = None, model: str | None = None) -> None:

@@ -25,6 +25,7 @@ from core.marking.draft_inputs import MOST
     help="Production inputs without answers: JSON lines, CSV, Parquet, …, a text, or a folder of those.",
 )
 @click.option("--candidates", nargs=2, required=True, metavar="A B", help="The two whose answers are compared.")
+@click.option("--of", "of_job", type=int, metavar="JOB", help="A and B are names of candidates of this bake-off.")
 @click.option(
     "--most",
     type=click.IntRange(min=1),
@@ -41,6 +42,7 @@ def draft(
     task: str,
     inputs: Path,
     candidates: tuple[str, str],
+    of_job: int | None,
     most: int,
     wait: bool,
     project: Path | None,
@@ -54,7 +56,7 @@ def draft(
     from core.submission.drafts import WantedDrafts, submit_drafts
 
     home, remarks = Home.find(), list[str]()
-    wanted = WantedDrafts(task, inputs, candidates, most, options_of(reading))
+    wanted = WantedDrafts(task, inputs, candidates, most, options_of(reading), of_job)
     job = submit_drafts(home, find_project(project), wanted, author=by(), remarks=remarks)
     for remark in remarks:
         say(f"note: {remark}", error=True)

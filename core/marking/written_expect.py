@@ -31,7 +31,7 @@ def parse_expect(text: str, task: Task | None = None) -> dict[str, Any]:
     """
     written = text.strip()
     if not written.startswith("{") and "\n" not in written:
-        written = f"{{{written}}}"
+        written = f"{{ {written} }}"
     data = parse_marked(written, FIELD).data
     if not isinstance(data, dict):
         raise InputError("expected keys with values: `verdict: PASS, notes: 2`", code="bad_expect", file=FIELD)

@@ -129,15 +129,18 @@ def check_bakeoff(
     ask: Ask | None = served_facts,
     own: Collection[int] = (),
     given: Sequence[GoldenTask] | None = None,
+    answering: Sequence[CandidateSpec] | None = None,
 ) -> CheckedBakeoff:
     """What is wanted, looked up and checked; nothing is stored. Raises as `submit_bakeoff`.
 
     `ask` asks a server what a candidate's model can do; None: nobody is asked. `own` are jobs of its chain. `given` are tasks
-    with inputs that stand in no golden file.
+    with inputs that stand in no golden file, `answering` candidates that are known already.
     """
     before = None if wanted.extend is None else extended(home, connection, project, wanted.extend)
     found = wanted_tasks(project, wanted, before, remarks) if given is None else given
-    candidates = parse_candidates(home, connection, project, wanted.candidates)
+    candidates = (
+        parse_candidates(home, connection, project, wanted.candidates) if answering is None else list(answering)
+    )
     incumbent = name_of(
         wanted.incumbent,
         wanted.candidates,

@@ -91,14 +91,17 @@ def letters_project(root: Path, golden: str = GOLDEN) -> Project:
     return load_project(write_files(root, files))
 
 
-def under_test(home: Home, project: Project, inputs: Sequence[GoldenInput], name: str) -> BakeoffSpec:
+def under_test(
+    home: Home, project: Project, inputs: Sequence[GoldenInput], name: str, names: Sequence[str] = (ONE, OTHER)
+) -> BakeoffSpec:
+    """What two served models are asked."""
     file = home.root / name
     write_json(file, [item.model_dump(mode="json") for item in inputs])
     server = ServerUnderTest(name="ollama", api="ollama", url="http://127.0.0.1:1")
     kept = InputFile(path=str(file), sha256="0" * 64, source=name)
     return BakeoffSpec(
         tasks=[TaskUnderTest(task=project.task("letters"), golden=kept, repeats=1)],
-        candidates=[CandidateSpec(name=one, form="served", server=server, served_model=one) for one in (ONE, OTHER)],
+        candidates=[CandidateSpec(name=one, form="served", server=server, served_model=one) for one in names],
     )
 
 

@@ -103,7 +103,7 @@ def of_chain(name: str) -> Callable[[Any], bool]:
     return applies
 
 
-RANKS = {"export": 5, "ship": 3, "deploy": 3, "parity": 5, "stages": 6, "why": 2}
+RANKS = {"export": 5, "ship": 3, "deploy": 3, "parity": 5, "stages": 6, "why": 2, "marking": 6}
 
 
 class ChainScreen(JobActions, CommandScreen):

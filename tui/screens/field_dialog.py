@@ -10,7 +10,7 @@ from textual.binding import Binding
 from core.text import printable
 from tui.lines import Line, wrapped
 from tui.screens.dialog import RowsDialog, key_row
-from tui.widgets.text_field import TextField
+from tui.widgets.text_field import LONGEST, TextField
 
 T = TypeVar("T")
 VALUE = 12
@@ -36,6 +36,8 @@ class FieldDialog(RowsDialog[T]):
     """Where the notes beside the values begin."""
     written: ClassVar[frozenset[str]] = frozenset()
     """Fields whose value can be written as well."""
+    longest = LONGEST
+    """Characters of what is written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -81,7 +83,7 @@ class FieldDialog(RowsDialog[T]):
     def compose(self) -> ComposeResult:
         yield from super().compose()
         if self.written:
-            yield TextField(id="written")
+            yield TextField(id="written", longest=self.longest)
 
     def on_mount(self) -> None:
         for field in self.query(TextField):

@@ -110,7 +110,7 @@ def plain_row(text: str) -> tuple[str, str]:
 
 
 TABS = ("Parity", "Log", "Loss", "Memory", "Events", "Config", "Manifest")
-RANKS = {"export": 3, "ship": 3, "deploy": 2, "parity": 3, "stages": 6, "why": 2}
+RANKS = {"export": 3, "ship": 3, "deploy": 2, "parity": 3, "stages": 6, "marking": 2, "why": 2}
 SHIP_UNLESS = "Only a training run that has not failed can be shipped."
 
 

@@ -191,6 +191,12 @@ class JobActions(ParityQuestion):
         if self.job is not None:
             actions.compare_stages(self.context, self.job)
 
+    def action_marking(self) -> None:
+        if self.job is not None:
+            from tui.screens.marking import MarkingScreen
+
+            self.app.push_screen(MarkingScreen(self.context, self.job.id, self.job.task))
+
     def action_why(self) -> None:
         if self.job is not None:
             from tui.screens.why import WhyScreen

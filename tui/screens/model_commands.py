@@ -13,9 +13,11 @@ DEPLOY_UNLESS = "Select a job that makes a GGUF file for a task (conversion, qua
 STAGES_UNLESS = "Select a training run that has not failed: its stages end at the file that serves."
 WHY_UNLESS = "Select a job that makes a model or looks at one: a training run, an export, a parity check, a bake-off."
 EXPORT_UNLESS = "Select a training run, a merge or a conversion that has not failed: its model is exported."
+MARK_UNLESS = "Select a set of drafts or a bake-off that has answers."
+MARKING = "Mark: which of two answers is right? It becomes a golden input"
 PARITY = "Parity: does what serves get the prompts it was trained on?"
 SHIP = "Ship: from a training to a model that serves, as one chain"
-USUAL_RANKS = {"export": 4, "ship": 7, "deploy": 4, "parity": 5, "stages": 6, "why": 6}
+USUAL_RANKS = {"export": 4, "ship": 7, "deploy": 4, "parity": 5, "stages": 6, "marking": 5, "why": 6}
 """Of the last line, by label: the higher, the sooner a key gives way."""
 
 
@@ -52,6 +54,7 @@ def model_commands(
             actions.can_compare_stages,
             STAGES_UNLESS,
         ),
+        key("M", "marking", MARKING, actions.can_mark, MARK_UNLESS),
         key("W", "why", "Why: what went wrong with the model, from what is on record", actions.can_ask_why, WHY_UNLESS),
     )
 

@@ -53,6 +53,10 @@ def has_parts(screen: Any) -> bool:
     return screen.view in ("inputs", "stages") and screen.board is not None and len(screen.board.parts) > 1
 
 
+def shows_answer(screen: Any) -> bool:
+    return screen.view in ("board", "inputs", "answers") and screen.shown_answer is not None
+
+
 COMMANDS: tuple[Command, ...] = (
     command(
         "j ↓",
@@ -192,6 +196,36 @@ COMMANDS: tuple[Command, ...] = (
         "a",
         "ask",
         rank=3,
+    ),
+    command(
+        "M",
+        "marking",
+        "Mark which of two answers is right, without their names",
+        "M",
+        "marking",
+        lambda screen: screen.board is not None,
+        3,
+        unless="There are no answers yet.",
+    ),
+    command(
+        "G",
+        "golden",
+        "Make the answer that is shown a golden input: its expectations, or its text",
+        "G",
+        "golden",
+        shows_answer,
+        3,
+        unless="No answer is shown: open the answers of an input.",
+    ),
+    command(
+        "D",
+        "drafts",
+        "Have two candidates answer production inputs, to be marked",
+        "D",
+        "drafts",
+        lambda screen: len(screen.place.pair) == 2,
+        4,
+        unless="Two candidates are compared, and there is one.",
     ),
     command("R", "rescore", "Rescore with the current checks", "R", "rescore", rank=3),
     command(

@@ -20,6 +20,7 @@ from tui.model.snapshot import Board, RankedCandidate, Snapshot
 from tui.queries.failures import ask_beside
 from tui.screens import result_panels, result_rows
 from tui.screens.command_screen import CommandScreen
+from tui.screens.result_answers import shown_repeat
 from tui.screens.result_commands import COMMANDS
 from tui.screens.result_matrix import Grid
 from tui.screens.result_panels import Panelled, Texts
@@ -355,6 +356,36 @@ class Results(CommandScreen):
         from tui.screens.new_bakeoff import NewBakeoff
 
         self.app.push_screen(NewBakeoff(self.context, extend=self.job_id))
+
+    @property
+    def shown_answer(self) -> tuple[str, str, int] | None:
+        """Candidate, input and repeat of the selected answer; None where none is shown."""
+        board, candidate, answers = self.board, self.place.candidate, self.texts.answers
+        if board is None or candidate is None or not board.input_ids or answers is None:
+            return None
+        input_id = board.input_ids[self.place.position]
+        repeats = answers.get((candidate.name, input_id), ())
+        return (candidate.name, input_id, repeats[shown_repeat(repeats, self.place.repeat)].repeat) if repeats else None
+
+    def action_marking(self) -> None:
+        from tui.screens.marking import MarkingScreen
+
+        if self.board is not None:
+            self.app.push_screen(MarkingScreen(self.context, self.job_id, self.board.task))
+
+    def action_drafts(self) -> None:
+        from tui.screens.start_drafts import ask_drafts
+
+        board, pair = self.board, [one.name for one in self.place.pair]
+        if board is not None and len(pair) == 2:
+            names = [one.name for one in board.candidates]
+            ask_drafts(self.app, self.context, self.job_id, board.task, names, pair)
+
+    def action_golden(self) -> None:
+        from tui.screens.add_golden import ask_golden
+
+        if self.board is not None and (shown := self.shown_answer) is not None:
+            ask_golden(self.app, self.context, self.job_id, self.board.task, *shown)
 
     def action_rescore(self) -> None:
         actions.rescore(self.context, self.job_id)

@@ -13,9 +13,10 @@ LONGEST = 200
 class TextField(Input):
     """One line of text. The focus selects all of it, so that typing replaces it."""
 
-    def __init__(self, *, id: str, placeholder: str = "", classes: str | None = None) -> None:
+    def __init__(self, *, id: str, placeholder: str = "", classes: str | None = None, longest: int = LONGEST) -> None:
+        self.longest = longest
         super().__init__(id=id, placeholder=placeholder, classes=classes, compact=True, select_on_focus=True)
 
     def validate_value(self, value: str) -> str:
         """What a terminal can show of it."""
-        return printable(value, limit=LONGEST)
+        return printable(value, limit=self.longest)
