@@ -70,7 +70,9 @@ class KeyQueue:
             self._task = asyncio.create_task(self._work())
 
     async def give(self, event: TypedEvent) -> None:
-        """Let the app handle it now."""
+        """Let the app handle it now; a key that comes while the console closes is nobody's."""
+        if not self.app.screen_stack:
+            return
         self._target = self.app.focused or self.app.screen
         await self.deliver(event)
 

@@ -18,6 +18,7 @@ from tests.tui.scene import scene
 from tests.tui.terminal import Terminal
 from tests.tui.test_terminal import CONSOLE, environment, home  # noqa: F401 - fixtures
 from tui.app import ConsoleApp
+from tui.key_queue import Deliver
 from tui.queries import background_queries
 from tui.queries.catalogue import Catalogue, read_catalogue
 from tui.queries.data_file import ProjectPlace, seen_project
@@ -127,6 +128,14 @@ async def test_a_filter_that_is_opened_again_is_replaced(console: Opened) -> Non
         assert isinstance(screen, Dashboard)
         burst(pilot, "/judge⏎/notes⏎")
         await seen(pilot, lambda: screen.queue.filter == "notes", "the second filter")
+
+
+async def test_a_key_that_comes_while_the_console_closes_is_dropped(console: Opened) -> None:
+    async with console() as pilot:
+        await pilot.press("j")
+    app = pilot.app
+    assert isinstance(app, ConsoleApp) and not app.screen_stack
+    await app.on_deliver(Deliver(events.Key("j", "j")))
 
 
 @pytest.mark.parametrize(
