@@ -24,6 +24,8 @@ LEAST_BROKEN = 4
 MOST_FRAGMENT_WORDS = 2
 MOST_ANNOUNCED_WORDS = 20
 LEAST_SENTENCE = 8
+MOST_FORM_WORDS = 6
+"""Behind a label of a form that instructions spell out; more are a rule."""
 LEAST_USUAL = 2
 """Good answers from which on it is believed what all of them have."""
 
@@ -50,6 +52,7 @@ _WANTS_SENTENCES = re.compile(
 )
 _BARE_ITEM = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)]|#{1,6})\s*\Z")
 _LABEL = re.compile(r"\s{0,3}[*_]{0,2}([^\W\d_][\w ]{1,24}?)[*_]{0,2}:[*_]{0,2}(?:\s|\Z)")
+_PLACE_NAME = re.compile(r"\b[A-Z]{3,}\b|[<\[{]\w")
 _JSON_BEGINS = re.compile(r"\s*(?:\{\s*(?:\"|\}|\Z)|\[\s*(?:[{\[\"]|-?\d|\]|\Z))")
 _PAIRS = {"(": ")", "[": "]", "“": "”", "«": "»", "（": "）", "「": "」"}
 
@@ -232,13 +235,23 @@ def _parts(text: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def _of_the_form(line: str) -> bool:
+    """Whether a line of instructions is one of the form that they spell out: a label with a few words behind it, or a heading
+    that every answer has. A heading of a place (`# TITLE`) is another one in each answer; a label with nothing or a sentence
+    behind it is the instructions' own."""
+    if _HEADING.match(line):
+        return not _PLACE_NAME.search(line)
+    label = _LABEL.match(line)
+    return label is not None and 1 <= len(line[label.end() :].split()) <= MOST_FORM_WORDS
+
+
 @lru_cache(maxsize=256)
 def _spelt_out(system: str) -> frozenset[str]:
     """The parts of a form as instructions spell it out: labels and headings of three lines or more, one below the other. A
     single `Rules:` is a label of the instructions themselves."""
     runs: list[list[str]] = [[]]
     for line in system[:40_000].split("\n"):
-        if _LABEL.match(line) or _HEADING.match(line):
+        if _of_the_form(line):
             runs[-1].append(line)
         elif line.strip() and runs[-1]:
             runs.append([])
