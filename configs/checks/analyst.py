@@ -46,7 +46,7 @@ def _wrong(finding: str, expect: Mapping[str, Any]) -> str:
             rest = spelt.sub(" ", rest)
     change = expect["change"]
     results = {abs(float(value)) for value in (expect["total"], change) if not isinstance(value, str)}
-    known = {*results, *(value for token in _numbers(expect["given"]) for value in token), float(len(figures))}
+    known = {*results, *_stated(expect["given"]), float(len(figures))}
     numbers = list(_numbers(rest))
     if not numbers:
         return "" if named and any(sign.isdigit() for sign in finding) else "a finding has no figure"
@@ -67,6 +67,13 @@ def _wrong(finding: str, expect: Mapping[str, Any]) -> str:
     if high != low and own != (max if high else min)(figures.values()):
         return "a finding calls a label highest or lowest that is not"
     return ""
+
+
+def _stated(text: str) -> set[float]:
+    """All numbers that a text can be read to have; in `3,1250` of a list or a CSV file both parts, too."""
+    return {value for token in _numbers(text) for value in token} | {
+        float(one) for one in re.findall(r"\d+(?:\.\d+)?", text)
+    }
 
 
 def _numbers(text: str) -> Iterator[set[float]]:

@@ -28,11 +28,18 @@ def figures_of_text(
     said = captures.get("statement", ())
     if not said or (expect["points"] and list(said) == ["No text."]):
         return 0.0, "no summary"
-    known = {value for token in _numbers(expect["given"]) for value in token}
+    known = _stated(expect["given"])
     known |= {float(WORDS[word]) for word in re.findall(r"\w+", expect["given"].casefold()) if word in WORDS}
     found = [token for part in said for token in _numbers(part)]
     wrong = [token for token in found if not token & known]
     return (1 - len(wrong) / len(found), f"{len(wrong)} × a figure that is not in the text") if wrong else True
+
+
+def _stated(text: str) -> set[float]:
+    """All numbers that a text can be read to have; in `3,1250` of a list or a CSV file both parts, too."""
+    return {value for token in _numbers(text) for value in token} | {
+        float(one) for one in re.findall(r"\d+(?:\.\d+)?", text)
+    }
 
 
 def _numbers(text: str) -> Iterator[set[float]]:

@@ -135,7 +135,7 @@ TABLE: dict[str, Any] = {
     "total": 1500,
     "change": -50.0,
     "figures": [["North", 800], ["North Sea", 300], ["South", 400]],
-    "given": "North 800; North Sea 300; South 400; of 2,000 seats; in 1 234 ports",
+    "given": "North,800\nNorth Sea,300\nSouth,400\nof 2,000 seats in 1 234 ports, 7,1999 old ones",
 }
 FINDINGS = [
     ("North has the most with 800.", 1),
@@ -145,6 +145,7 @@ FINDINGS = [
     ("It shrank to half: -50.0 %.", 1),
     ("Of 2000 seats 800 are in North.", 1),
     ("There are 1,234 ports and 3 regions.", 1),
+    ("Old are 1999 of them.", 1),
     ("South (400) lies between North Sea (300) and North (800).", 1),
     ("North sea is the smallest, with 300.", 1),
     ("South has 400, more than North Sea.", 1),
