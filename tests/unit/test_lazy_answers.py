@@ -16,6 +16,8 @@ from tests.unit.test_task_answers import NEEDS_A_MODEL, TASKS, needs_a_process, 
 
 # Means over the inputs that hold something to work on.
 MOST_FORMAT, MOST_CONTENT = 0.6, 0.4
+# A verdict out of two is right by chance in half of the cases, and most inputs hold one note.
+BY_CHANCE = {"judge": 0.6}
 
 
 def by_process(name: str) -> list[pytest.MarkDecorator]:
@@ -68,4 +70,4 @@ def test_one_good_answer_does_not_do_for_all_inputs(name: str) -> None:
     """Neither that to some input, whatever the form is worth, nor that to an input with nothing in it."""
     for good in (one for one in written(name) if one.quality == "good"):
         _, content = means(name, {item.id: good.answer for item in inputs(name) if item.id != good.input})
-        assert content <= MOST_CONTENT, (good.input, content)
+        assert content <= BY_CHANCE.get(name, MOST_CONTENT), (good.input, content)
