@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from core.authoring.yaml_text import flow, scalar
+from core.checks.json_text import NotJsonError, read_document
+from core.checks.pointers import EVERY
 from core.data.examples import Example
 
 BYTES_PER_TOKEN = (
     3  # fewer than any tokenizer of today takes on prose, so that lengths come out too large rather than too small
 )
 FEW = 12  # so many different values may a closed set have
+_KINDS: dict[type, str] = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    list: "array",
+    dict: "object",
+}
 SHORT = 40  # characters of a value that is compared letter by letter
 FEWEST_EXAMPLES = 4  # with fewer, what they have in common is chance
 
@@ -52,6 +62,7 @@ class Field:
     multiline: bool
     values: tuple[str, ...]  # empty: any text
     short: bool = True  # every value is one short line, which an answer may be asked to give exactly
+    key: str | None = None  # of a JSON object; then there is no pattern
 
     def check(self) -> str:
         """The check as a line of YAML."""
@@ -60,6 +71,9 @@ class Field:
 
     def value(self, completion: str) -> str | None:
         """What the completion says here."""
+        if self.key is not None:
+            said = _object(completion).get(self.key)
+            return said.strip() if isinstance(said, str) else None
         match = re.search(self.pattern, completion, re.MULTILINE if self.multiline else 0)
         return match[self.name].strip() if match else None
 
@@ -100,20 +114,50 @@ def _labelled_lines(texts: list[str]) -> list[Field]:
 
 
 def _json_fields(texts: list[str]) -> list[Field]:
-    """The keys with text or numbers of JSON objects; patterns, since no check parses JSON."""
+    """The keys with text that JSON objects have in common."""
+    objects = [_object(text) for text in texts]
+    # A pointer has no way to name the key `*`.
+    keys = [key for key in objects[0] if key != EVERY and all(isinstance(item.get(key), str) for item in objects)]
+    return [
+        Field(name, "", False, _closed([item[key] for item in objects]), key=key)
+        for key, name in zip(keys, _identifiers(keys), strict=True)
+    ]
+
+
+def _object(text: str) -> dict[str, Any]:
+    """The JSON object that a text is, as the check `json_schema` reads it; empty where it is none."""
     try:
-        objects = [json.loads(text) for text in texts]
-    except ValueError:
-        return []
-    if not all(isinstance(item, dict) for item in objects):
-        return []
-    keys = [key for key in objects[0] if all(isinstance(item.get(key), str) for item in objects)]
-    made = []
-    for key, name in zip(keys, _identifiers(keys), strict=True):
-        values = _closed([item[key] for item in objects])
-        inner = _any_of(values) if values else r'[^"\\]*(?:\\.[^"\\]*)*'
-        made.append(Field(name, rf'"{_literal(key)}"\s*:\s*"(?P<{name}>{inner})"', False, values))
-    return made
+        found = read_document(text)
+    except NotJsonError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def checks(found: Sequence[Field], completions: Sequence[str]) -> list[str]:
+    """The checks that find the fields, as lines of YAML: a schema for keys of JSON objects, else a pattern for each."""
+    if not found or found[0].key is None:
+        return [field.check() for field in found]
+    objects = [_object(text) for text in completions]
+    required = [key for key in objects[0] if all(key in item for item in objects)]
+    closed = {field.key: list(field.values) for field in found if field.values}
+    properties = {
+        key: {"enum": closed[key]} if key in closed else {"type": kind}
+        for key in required
+        if key in closed or (kind := _kind([item[key] for item in objects]))
+    }
+    schema = {"type": "object", "required": required, "properties": properties}
+    capture = {
+        field.name: f"/{field.key.replace('~', '~0').replace('/', '~1')}" for field in found if field.key is not None
+    }
+    return [flow({"id": "json", "check": "json_schema", "schema": schema, "capture": capture})]
+
+
+def _kind(values: list[Any]) -> str | None:
+    """The type of JSON that all these values have; None where they differ."""
+    kinds = {_KINDS.get(type(value), "null") for value in values}
+    if kinds == {"integer", "number"}:
+        return "number"
+    return kinds.pop() if len(kinds) == 1 else None
 
 
 def _closed(values: list[str]) -> tuple[str, ...]:

@@ -93,8 +93,10 @@ def _items(completions: Sequence[str]) -> dict[str, Any] | None:
         else:
             least, most = min(counts), max(counts)
             count: Any = least if least == most else [max(1, least // LOOSER), most * LOOSER]
-            span = [max(1, min(words) // LOOSER), max(words) * LOOSER]
-            return {"check": "each_item", "of": kind, "count": count, "words": span}
+            shortest, longest = min(words), max(words)
+            span = [min(shortest, max(1, shortest // LOOSER)), longest * LOOSER]
+            said = {"check": "each_item", "of": kind, "count": count}
+            return {**said, "words": span} if longest else said
     return None
 
 

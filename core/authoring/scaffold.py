@@ -14,6 +14,7 @@ from core.authoring.derive import (
     FEWEST_EXAMPLES,
     Field,
     Lengths,
+    checks,
     comparison,
     expectation,
     fields,
@@ -232,7 +233,7 @@ def _checks_text(learnt: _Learnt) -> str:
         "# take out what is mere chance.",
         "format:",
         *(f"  - {line}" for line in learnt.structure),
-        *(f"  - {field.check()}" for field in learnt.fields),
+        *(f"  - {line}" for line in checks(learnt.fields, [example.completion for example in learnt.examples])),
         EXAMPLE_CHECKS["format"],
         "",
     ]

@@ -30,8 +30,8 @@ def scalar(value: Any) -> str:
 
 
 def flow(mapping: dict[str, Any]) -> str:
-    """A mapping of scalars, or of lists of them, on one line."""
-    return "{" + ", ".join(f"{key}: {_item(value)}" for key, value in mapping.items()) + "}"
+    """A mapping of scalars, lists and mappings on one line."""
+    return "{" + ", ".join(f"{scalar(key)}: {_item(value)}" for key, value in mapping.items()) + "}"
 
 
 def block(text: str, indent: int) -> str:
@@ -56,4 +56,6 @@ def comment(text: str, indent: int) -> str:
 
 
 def _item(value: Any) -> str:
-    return f"[{', '.join(scalar(item) for item in value)}]" if isinstance(value, list) else scalar(value)
+    if isinstance(value, dict):
+        return flow(value)
+    return f"[{', '.join(_item(item) for item in value)}]" if isinstance(value, list) else scalar(value)

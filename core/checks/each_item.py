@@ -49,7 +49,9 @@ class EachItemCheck(ForgivingDefinition):
     """`of` is what is looked at: `list` (items of all lists), `ordered` (of numbered ones), `rows` (of tables), `lines` (not
     blank), `sections` (the text below each heading, of `level` if given), or a JSON pointer to an array.
 
-    At least one of `pattern`, `words`, `count` and `unique` says what is asked of them.
+    At least one of `pattern`, `words`, `count` and `unique` says what is asked of them. `forgive`: by default underlined
+    headings and backslashes before signs, of JSON a code block around it; also what other checks forgive, and bullets that are
+    no markdown (`core.checks.forgiveness`).
     """
 
     FORGIVES: ClassVar[tuple[Forgiven, ...]] = (*HEADING_FORGIVES, "bullets")

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 
 class HeadingCheck(ForgivingDefinition):
+    """`forgive`: by default underlined headings and backslashes before signs; also code blocks, quotations, numbers, emoji and
+    bold lines (`core.checks.forgiveness`)."""
+
     FORGIVES: ClassVar[tuple[Forgiven, ...]] = HEADING_FORGIVES
 
     check: Literal["heading"]

@@ -25,7 +25,10 @@ _INVISIBLE_START = re.compile("^[\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+
 
 
 class PiecesDefinition(ForgivingDefinition):
-    """`of` is a name that the format checks capture, `section` the text of a heading; without both the whole answer counts."""
+    """`of` is a name that the format checks capture, `section` the text of a heading; without both the whole answer counts.
+
+    `forgive` is about that heading, and about one code block around the whole answer (`core.checks.forgiveness`).
+    """
 
     READ_KEY: ClassVar[str] = "of"
     FORGIVES: ClassVar[tuple[Forgiven, ...]] = tuple(part for part in HEADING_FORGIVES if part != "escaped_pipes")

@@ -19,7 +19,11 @@ MAX_NAMED = 3
 
 
 class SectionOrderCheck(ForgivingDefinition):
-    """`level` is that of the headings looked at (left out: any); with `only` no other heading of it may stand there."""
+    """`level` is that of the headings looked at (left out: any); with `only` no other heading of it may stand there.
+
+    `forgive`: by default underlined headings and backslashes before signs; also code blocks, quotations, numbers, emoji and
+    bold lines (`core.checks.forgiveness`).
+    """
 
     FROM_EXPECT: ClassVar[tuple[str, ...]] = ("sections",)
     FORGIVES: ClassVar[tuple[Forgiven, ...]] = HEADING_FORGIVES

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 
 class TableCheck(ForgivingDefinition):
+    """`forgive`: by default escaped bars, and tables in code blocks of text beside text; also one code block around all, and
+    quotations (`core.checks.forgiveness`)."""
+
     FORGIVES: ClassVar[tuple[Forgiven, ...]] = ("fence", "code", "nested", "escaped_pipes")
 
     forgive: Forgive = ("code", "escaped_pipes")

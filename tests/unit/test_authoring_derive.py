@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from core.authoring.derive import checks, expectation, fields
 from core.authoring.derive_structure import structure_checks
 from core.authoring.lint import check_project
 from core.authoring.scaffold import new_project, new_task
-from core.checks import CheckDefinition, build
+from core.checks import CheckDefinition, build, check_ids
 from core.config.project import Project
 from tests.support.answers_as_met import ANSWER
 from tests.support.depth import example_count
@@ -53,6 +54,13 @@ def test_a_list_of_one_length_is_asked_for_exactly() -> None:
     assert (items["of"], items["count"]) == ("list", 3)
 
 
+def test_items_without_a_word_are_counted_and_no_more() -> None:
+    items, _ = made(lambda number: "- 🎯\n- —\n" + "- ✅\n" * number)
+    assert items == {"check": "each_item", "of": "list", "count": [1, 14]}
+    items, _ = made(lambda number: f"- a\n- {'b c ' * number}\n")
+    assert items == {"check": "each_item", "of": "list", "count": 2, "words": [0, 20]}
+
+
 @pytest.mark.parametrize(
     "completion",
     [
@@ -81,6 +89,32 @@ def test_all_completions_pass_what_is_made_of_them(completions: list[str], secti
         assert [check.score(text, {}).value for text in texts] == [1.0] * len(texts)
 
 
+TEXT = st.sampled_from(["PASS", "FAIL", " a ", ""]) | st.text(max_size=9)
+FIGURE = st.integers() | st.floats(allow_nan=False, allow_infinity=False)
+WITHIN = st.lists(st.integers(), max_size=2) | st.dictionaries(st.text(max_size=3), st.none(), max_size=2)
+VALUE = TEXT | FIGURE | WITHIN | st.booleans() | st.none()
+KEY = st.text(max_size=6) | st.sampled_from(["", "*", "/", "~1", "a b", "Verdict"])
+
+
+@settings(max_examples=example_count(60), deadline=None)
+@given(st.data(), st.lists(KEY, min_size=1, max_size=3, unique=True))
+def test_json_completions_pass_the_schema_that_is_made_of_them_and_show_their_values(
+    data: st.DataObject, keys: list[str]
+) -> None:
+    objects = [
+        {"verdict": "PASS" if place % 2 else "FAIL", **{key: data.draw(VALUE) for key in keys}} for place in range(6)
+    ]
+    texts = [json.dumps(item, indent=place % 3) for place, item in enumerate(objects)]
+    found = fields(texts)
+    (line,) = checks(found, texts)
+    check = build(ONE.validate_python(yaml.safe_load(line)))
+    for text in texts:
+        result = check.score(text, {})
+        assert result.value == 1, result.detail
+        shown = {name: [value.strip() for value in values] for name, values in result.captures.items()}
+        assert shown == {name: [value] for name, value in expectation(found, text).items()}
+
+
 def test_the_task_that_is_written_holds_them_and_says_where_they_come_from(tmp_path: Path) -> None:
     new_project(tmp_path / "kitchen")
     project = Project.find(tmp_path / "kitchen")
@@ -92,5 +126,5 @@ def test_the_task_that_is_written_holds_them_and_says_where_they_come_from(tmp_p
     new_task(project, "plan", examples=source, hold_out=3)
     assert check_project(project) == []
     task = project.task("plan")
-    assert [definition.check for definition in task.format] == ["section_order", "each_item", "words"]
+    assert check_ids(task.format) == ["section_order", "each_item of ordered", "words"]
     assert task.file is not None and "All 12 completions pass these checks" in task.file.read_text()

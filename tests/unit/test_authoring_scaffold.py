@@ -181,8 +181,20 @@ def test_the_keys_of_json_answers_are_recognised(project: Project, tmp_path: Pat
     new_task(project, "json", examples=mails(tmp_path, completion), hold_out=3)
     assert check_project(project) == []
     task = project.task("json")
-    assert [definition.id for definition in task.format] == ["kind", "why-it-s-so"]
-    assert all(build(definition).score(completion(5), {}).value == 1 for definition in task.format)
+    (schema,) = map(build, task.format)
+    kind, why = KINDS[5 % 3], 'said "5" \\ é'
+    assert schema.score(completion(5), {}).captures == {"kind": [kind], "why_it_s_so": [why]}
+    assert all(schema.score(completion(number), {}).value == 1 for number in range(30))
+    for wrong in (
+        "{}",
+        completion(5)[:-1],
+        completion(5).replace(kind, "other"),
+        completion(5).replace(": 5", ': "5"'),
+    ):
+        assert schema.score(wrong, {}).value == 0
+    for item in project.golden(task).inputs:
+        number = int(item.id.removeprefix("line-")) - 1
+        assert item.expect == {"kind": KINDS[number % 3], "why_it_s_so": f'said "{number}" \\ é'}
 
 
 def test_free_text_gets_no_made_up_check(project: Project, tmp_path: Path) -> None:
