@@ -46,7 +46,11 @@ _MARKED = re.compile(
 _ALOUD = re.compile(
     r"[\s*#]*(?:thinking process\s*:|here(?:'s| is) (?:a|my) thinking process|let me think|let's think step by step"
     r"|(?:okay|ok|alright|hmm+|well|so|first|now)[,.…]*\s+(?:so[,.]?\s+)?"
-    r"(?:let me|let's (?:see|think|break|tackle|start)|i need to|i have to|i should|the user|we need to|we have to)"
+    r"(?:let me|let's (?:see|think|break|tackle|start)|the user)"
+    # A plan in the first person begins so as well ("First, I need to buy flour"): with a word that is no address, or of thinking.
+    r"|(?:okay|ok|alright|hmm+)[,.…]*\s+(?:so[,.]?\s+)?(?:i|we) (?:need to|have to|should)"
+    r"|(?:well|so|first|now)[,.…]*\s+(?:so[,.]?\s+)?(?:i|we) (?:need to|have to|should) (?:figure|think|analy[sz]e"
+    r"|understand|determine|look at|check|consider|grade|answer|respond|output)"
     r"|(?:okay|ok|alright|hmm+)[,.…]* so\b|(?:we|i)(?: are|'re| am|'m) (?:asked|given|supposed) "
     r"|the user (?:is asking|asks|asked|wants|has asked|has provided|provided)"
     r"|(?:i|we) need to (?:figure out|think|analy[sz]e|determine)|<(?:thinking|thought|reasoning|reason)>)",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from rapidfuzz.distance import Indel
@@ -13,7 +14,7 @@ from core.failure_modes.words import begins_with, copied_share, known_runs, know
 LEAST_COPIED_WORDS = 15
 COPIED_OF_SYSTEM = 0.5
 """Share of an answer's runs of words that stand in the instructions; a format that these spell out is far below it."""
-STRETCH_OF_SYSTEM = 14
+STRETCH_OF_SYSTEM = 12
 """Words of the instructions' prose in one piece: a sentence of rules, more than a phrase that an answer may share with them."""
 LEAST_SAID_WORDS = 12
 COPIED_OF_INPUT = 0.7
@@ -21,7 +22,10 @@ COPIED_OF_INPUT = 0.7
 ALIKE_TO_INPUT = 0.8
 """Likeness of answer and input, word by word (2 · the longest common subsequence / both lengths), from which on the one is the
 other with small changes. A summary that only leaves words out reaches it where it keeps two thirds of them."""
+ALIKE_BEGINNING = 0.85
+"""The same for a beginning of the input of so many words, or for an input of a line."""
 BEGINNING_WORDS = 20
+LEAST_SHORT = 6
 STRETCH_OF_INPUT = 40
 """Words of the input in one piece that are nearly all of an answer. A sentence that a summary takes over is shorter."""
 NEARLY_ALL = 0.9
@@ -37,6 +41,7 @@ _WILL = re.compile(
     r"|we)\b",
     re.IGNORECASE,
 )
+_FIGURE = re.compile(r"\d+")
 _LABELLED = re.compile(r"[*_]{0,2}\w[\w ]{0,24}[*_]{0,2}: \S.{0,60}")
 _OF_A_FORM = re.compile(r"\s*(?:#|\||```|[{<\[]|[*_]{0,2}\w[\w ]{0,24}[*_]{0,2}:\s)")
 # A form as instructions spell it out, with its places left to be filled: <title>, [name], {score}, NAME, X/5, PASS or FAIL, …
@@ -84,8 +89,8 @@ def _unfilled(look: TakenApart) -> bool:
     lines = [_line(line) for line in look.lines[:400]]
     if any(line in forms and line not in good for line in lines):
         return True
-    copied = {line for line in lines if line in labelled and line not in good}
-    return len(copied) >= 2 and 2 * len(copied) >= len(lines)
+    copied = sum(_FIGURE.sub("0", line) in labelled and line not in good for line in lines)
+    return copied >= 2 and 2 * copied >= len(lines)
 
 
 @lru_cache(maxsize=256)
@@ -96,7 +101,9 @@ def _form_lines(system: str) -> tuple[frozenset[str], frozenset[str]]:
     places = (
         line for line in lines if _PLACE.search(line) and len(line.split()) >= 3 and re.match(r"[#|*>{\[<\-\w]", line)
     )
-    return frozenset(map(_line, places)), frozenset(_line(line) for line in lines if _LABELLED.fullmatch(line))
+    return frozenset(map(_line, places)), frozenset(
+        _FIGURE.sub("0", _line(line)) for line in lines if _LABELLED.fullmatch(line)
+    )
 
 
 @lru_cache(maxsize=256)
@@ -122,22 +129,29 @@ def echoes_input(look: TakenApart) -> bool:
     if len(words) >= 4 and tuple(words) == asked:
         return not _takes_over(look)
     if len(words) < LEAST_COPIED_WORDS:
-        return False
+        return len(words) >= LEAST_SHORT and _alike(words, asked) >= ALIKE_BEGINNING and not _takes_over(look)
     of_answer = copied_share(runs, there)
     of_input = copied_share(list(there), set(runs))
     whole = of_answer >= COPIED_OF_INPUT and of_input >= COPIED_OF_INPUT
-    whole = whole or Indel.normalized_similarity(words, asked, score_cutoff=ALIKE_TO_INPUT) >= ALIKE_TO_INPUT
-    begun = len(words) >= BEGINNING_WORDS and tuple(words[:BEGINNING_WORDS]) == asked[:BEGINNING_WORDS]
+    whole = whole or _alike(words, asked) >= ALIKE_TO_INPUT
+    begun = len(words) >= BEGINNING_WORDS and _alike(words, asked[: len(words) + 3]) >= ALIKE_BEGINNING
     stretch = max(STRETCH_OF_INPUT, NEARLY_ALL * len(words))
     piece = of_answer >= NEARLY_ALL and longest_copied(runs, there) >= stretch
-    return (whole or (begun and of_answer >= NEARLY_ALL) or piece) and not _takes_over(look)
+    return (whole or begun or piece) and not _takes_over(look)
+
+
+def _alike(words: Sequence[str], asked: Sequence[str]) -> float:
+    """Likeness in [0, 1], word by word; 0 below `ALIKE_TO_INPUT`."""
+    return float(Indel.normalized_similarity(words, asked, score_cutoff=ALIKE_TO_INPUT))
 
 
 def _takes_over(look: TakenApart) -> bool:
     """Whether a good answer to this input, or those of the task to theirs, give the input back."""
     there = known_runs(look.seen.asked)
-    if any(copied_share(list(known_runs(text)), there) >= COPIED_OF_INPUT for text in look.seen.references):
-        return True
+    for text in look.seen.references:
+        alike = _alike(known_words(text), look.asked_words) >= ALIKE_TO_INPUT
+        if alike or copied_share(list(known_runs(text)), there) >= COPIED_OF_INPUT:
+            return True
     shown = [
         copied_share(list(known_runs(example.answer)), known_runs(example.asked)) for example in look.seen.examples
     ]

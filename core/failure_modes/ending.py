@@ -99,7 +99,7 @@ def stopped_early(look: TakenApart) -> bool:
         or _broken_off(text, look)
         or _parts_missing(look)
         or _far_too_short(look)
-        or _announcement_alone(look)
+        or announcement_alone(look)
     )
 
 
@@ -136,7 +136,7 @@ def _broken_off(text: str, look: TakenApart) -> bool:
     last = lines[-1].rstrip()
     if look.good and all(_same_end(last, good) for good in look.good):
         return False
-    return _open_row(lines) or _announces(lines) or _within_sentence(last)
+    return _open_row(lines, look.seen.system) or _announces(lines) or _within_sentence(last)
 
 
 def _same_end(last: str, good: str) -> bool:
@@ -147,16 +147,18 @@ def _same_end(last: str, good: str) -> bool:
     )
 
 
-def _open_row(lines: Sequence[str]) -> bool:
-    """The last row of a table has no end, and those before it have one; or the table has only its head."""
+def _open_row(lines: Sequence[str], system: str) -> bool:
+    """The last row of a table has fewer cells than those before it; or the table has only its head."""
     last = lines[-1].strip()
     above = [line.strip() for line in lines[:-1][-6:]]
     if not last.startswith("|"):
         return False
     if above and not set(last) - set("|-: ") and above[-1].startswith("|"):
         return True
+    if not last.endswith("|") and last.count("|") > 1 and f"{last} |" in system:
+        return True  # the head of the table, as the instructions have it
     closed = [line for line in above if line.startswith("|") and line.endswith("|")]
-    return bool(closed) and not last.endswith("|") and last.count("|") < closed[-1].count("|")
+    return bool(closed) and last.count("|") < closed[-1].count("|")
 
 
 def _announces(lines: Sequence[str]) -> bool:
@@ -166,7 +168,7 @@ def _announces(lines: Sequence[str]) -> bool:
         return len(lines) > 1 or last.lstrip().startswith("#")
     if _HEADING.match(last):
         # Headings alone are an outline.
-        return any(not _HEADING.match(line) for line in lines[:-1]) and any(_HEADING.match(line) for line in lines[:-1])
+        return len(lines) > 2 and not _HEADING.match(lines[-2]) and any(_HEADING.match(line) for line in lines[:-1])
     plain = last.rstrip("*_ ")
     if plain.endswith((":", "：")) and not plain.startswith(("|", ">")):
         return not (_LABEL.fullmatch(plain + " ") and len(lines) == 1 and len(plain.split()) < 2)
@@ -261,7 +263,7 @@ def _spelt_out(system: str) -> frozenset[str]:
     )
 
 
-def _announcement_alone(look: TakenApart) -> bool:
+def announcement_alone(look: TakenApart) -> bool:
     """One sentence that says what will come ("Sure! Here is the plan."), and nothing behind it."""
     text = look.text.strip()
     if len(look.words) > MOST_ANNOUNCED_WORDS or "\n" in text or PREAMBLE.match(text) is None:

@@ -81,7 +81,7 @@ THOUGHTS = re.compile(
 )
 HESITATES = re.compile(r"[\s\W]{0,4}(?:h+m+|wait|let me see|let's see|okay, so|well, let)\b", re.IGNORECASE)
 TAKEN_BACK = re.compile(
-    r"(?:\A|[\n.!?…—]\s*|\s)(?:wait[,.!— ]|h+m+\b|hold on\b|no,? (?:that's|that is|wait)|actually, (?:no|wait|let me|that)"
+    r"(?:\A|\s)(?:wait[,.!— ]|h+m+\b|hold on\b|no,? (?:that's|that is|wait)|actually, (?:no|wait|let me|that)"
     r"|let me (?:re-?|check|count|think|see|look|consider|try|start|fix|correct)|let's (?:see|count|check|think)"
     r"|on second thought|scratch that|correction:|moment[,.]|also nein)",
     re.IGNORECASE,
@@ -104,7 +104,7 @@ ABOUT_THE_TASK = re.compile(
 )
 ASKS_TO_THINK = re.compile(
     r"step[- ]by[- ]step|think (?:first|aloud|out loud|before|about|through|between|hard|carefully)"
-    r"|(?:show|explain|give|write|state)\b[^.\n]{0,30}\b(?:steps|work|working|reasoning|thinking|thoughts)",
+    r"|\byour (?:steps|work|working|reasoning|thinking|thoughts|calculation)s?\b",
     re.IGNORECASE,
 )
 ASKS_FENCE = re.compile(r"```|~~~|code ?blocks?|fenced?\b|code ?fences?", re.IGNORECASE)

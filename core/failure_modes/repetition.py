@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 from core.failure_modes.taken_apart import TakenApart
 from core.failure_modes.words import words_of
@@ -13,10 +13,22 @@ LONGEST_LOOP = 60
 """Words of the stretch that comes again."""
 LEAST_LOOPED = 24
 """Words that a loop has in all: a cheer of a few words is none."""
+LEAST_SHORT_LOOP, SHORT_LOOPS = 12, 8
+"""Fewer words are enough where the stretch comes so often."""
+NEARLY_THRICE, NEARLY_ALL = 2.4, 0.8
+"""How often a stretch stands there that is nearly all of an answer which the limit may have cut within its third time."""
+COUNTED_ON = 15
+"""Figures in a row of which each is as much above the one before it."""
+ONE_WORD = 0.5
+"""Of all words that are the same one."""
+ONE_SIGN, LEAST_OF_SIGN = 0.4, 60
+"""Of all signs but blanks that are the same mark, rulers aside."""
 LOOPED_SHARE = 1 / 3
 """Of the answer, at the least."""
 LOOPS = 2
 """How often a stretch comes again behind the first time, at the least."""
+NO_LOOP = 0.88
+"""Share of different runs of four words above which no stretch can come three times and be a third."""
 LOOPED_WORDS = 1_500
 """Of the end of an answer, where loops are."""
 LEAST_SAME_LINES = 4
@@ -31,7 +43,7 @@ LONG_WORD = 8
 LEAST_SIGNS = 80
 LOOPED_SIGNS = 2_000
 
-_ITEM = re.compile(r"\s*(?:[-*+•–]|\(?\d{1,3}[.):]|[a-zA-Z][.)])\s+")
+_ITEM = re.compile(r"\A\s*(?:[-*+•–]|\(?\d{1,3}[.):]|[a-zA-Z][.)])\s+")
 _FIGURE = re.compile(r"\d+")
 _SENTENCE = re.compile(r"(?<=[.!?。！？])\s+|\n+")
 # Rulers and the second line of a table are of one sign.
@@ -51,20 +63,52 @@ def repeats_itself(look: TakenApart) -> bool:
     words = words_of(tail[-LOOPED_WORDS * LONG_WORD :])
     if len(words) * LONG_WORD < len(text[-40_000:][-LOOPED_WORDS * LONG_WORD :]):  # one endless word
         words = [sign for sign in tail[-LOOPED_WORDS:] if sign.isalnum()]
-    return _loops(words[-LOOPED_WORDS:]) or _signs(text) or _lines(text) or _twice(look.words) or _prose(tail)
+    kept = words[-LOOPED_WORDS:]
+    if _loops(kept) or _counts_on(kept) or _one_word(kept) or _one_sign(text):
+        return True
+    return _signs(text) or _lines(text) or _twice(look.words) or _prose(tail)
 
 
 def _loops(words: Sequence[str]) -> bool:
-    wanted = max(LEAST_LOOPED, LOOPED_SHARE * len(words))
-    if len(words) < LEAST_LOOPED:
+    if len(words) < LEAST_SHORT_LOOP:
         return False
-    for period in range(1, min(LONGEST_LOOP, len(words) // (LOOPS + 1)) + 1):
+    if len({tuple(words[at : at + 4]) for at in range(len(words) - 3)}) > NO_LOOP * (len(words) - 3):
+        return False
+    share = LOOPED_SHARE * len(words)
+    for period in range(1, min(LONGEST_LOOP, len(words) // 2) + 1):
         run = 0
         for at in range(period, len(words)):
             run = run + 1 if words[at] == words[at - period] else 0
-            if run >= LOOPS * period and run + period >= wanted:
+            looped, times = run + period, run / period + 1
+            if times >= LOOPS + 1 and looped >= max(LEAST_LOOPED, share):
+                return True
+            if times >= SHORT_LOOPS and looped >= max(LEAST_SHORT_LOOP, share):
+                return True
+            if times >= NEARLY_THRICE and looped >= max(LEAST_LOOPED, NEARLY_ALL * len(words)):
                 return True
     return False
+
+
+def _counts_on(words: Sequence[str]) -> bool:
+    """Figures that go on and on by the same step: `64, 65, 66, …`."""
+    figures = [int(word) if word.isdecimal() and len(word) < 10 else None for word in words]
+    run = longest = 0
+    for before, one, behind in zip(figures, figures[1:], figures[2:], strict=False):
+        goes_on = before is not None and one is not None and behind is not None and 0 != one - before == behind - one
+        run = run + 1 if goes_on else 0
+        longest = max(longest, run)
+    return longest >= max(COUNTED_ON, LOOPED_SHARE * len(words))
+
+
+def _one_word(words: Sequence[str]) -> bool:
+    return len(words) >= LEAST_LOOPED and Counter(words).most_common(1)[0][1] >= ONE_WORD * len(words)
+
+
+def _one_sign(text: str) -> bool:
+    lines = (line for line in text[:20_000].split("\n") if set(line) - _RULER)
+    signs = Counter(sign for line in lines for sign in line if not sign.isspace())
+    marks = [count for sign, count in signs.items() if not sign.isalnum()]
+    return bool(marks) and max(marks) >= max(LEAST_OF_SIGN, ONE_SIGN * signs.total())
 
 
 def _signs(text: str) -> bool:
@@ -98,8 +142,8 @@ def _lines(text: str) -> bool:
     return _same(prose, plain, LEAST_COUNTED_LINES, total)
 
 
-def _same(keys: Sequence[Hashable], units: Sequence[str], least: int, total: int) -> bool:
-    counts = Counter(key for key in keys if isinstance(key, str) and len(key.split()) >= 3)
+def _same(keys: Sequence[str], units: Sequence[str], least: int, total: int) -> bool:
+    counts = Counter(key for key in keys if len(key.split()) >= (3 if least < LEAST_COUNTED_LINES else 2))
     return any(
         count >= least
         and sum(len(unit) for key, unit in zip(keys, units, strict=True) if key == said) >= total * LOOPED_SHARE

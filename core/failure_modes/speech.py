@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 
+from core.failure_modes.echo import echoes_instructions
+from core.failure_modes.ending import announcement_alone
 from core.failure_modes.frames import FRAME, SECTION, turn_signs
 from core.failure_modes.phrases import (
     ABOUT_THE_TASK,
@@ -26,6 +28,7 @@ from core.thinking import seems_to_think_aloud
 
 OPENING = 150
 """Characters within which who thinks aloud speaks of the task."""
+MOST_ANNOUNCED = 40
 LEAST_BEHIND = 3
 """Words that stand behind an announcement; with less behind it, it is not a preamble but an answer that stopped."""
 _NO_PROGRAM = "text txt plain plaintext markdown md json json5 jsonc yaml yml xml html csv output answer mermaid"
@@ -41,7 +44,11 @@ def has_preamble(look: TakenApart) -> bool:
     text = look.text
     before = look.fenced.before if look.fenced is not None else ""
     found = _preamble(text)
-    if found is None or thinks_aloud(look):
+    if found is None and stands_in_a_fence(look):
+        # One line that ends in a colon, and then the block: it can say whatever it likes.
+        line = before.strip()
+        return line.endswith(":") and len(line.split()) <= MOST_ANNOUNCED and not line.startswith(("#", "|"))
+    if found is None or announcement_alone(look) or echoes_instructions(look) or thinks_aloud(look):
         return False
     rest = text[found:]
     if len(re.findall(r"\w+", rest[:400])) < LEAST_BEHIND and not before:
