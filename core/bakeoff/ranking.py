@@ -127,7 +127,8 @@ def leaderboard_of(
         confirming=tuple(item.id for item in inputs if item.use == "confirm"),
     )
     unscored = {name: scored.unscored for name, scored in placed.items() if scored.unscored}
-    said = notes(board, task, unscored=unscored, strangers=strangers)
+    disagreements = sum(item.chosen == "disagreement" for item in inputs)
+    said = notes(board, task, unscored=unscored, strangers=strangers, disagreements=disagreements)
     return replace(board, headline=headline(board), notes=tuple(said))
 
 

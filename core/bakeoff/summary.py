@@ -66,11 +66,13 @@ def _scores_over_shared(ours: CandidateRow, theirs: CandidateRow, part: Part) ->
     return fmean(one for one, _ in shared), fmean(other for _, other in shared)
 
 
-def notes(board: Leaderboard, task: Task, *, unscored: Mapping[str, int], strangers: int) -> Iterator[str]:
+def notes(
+    board: Leaderboard, task: Task, *, unscored: Mapping[str, int], strangers: int, disagreements: int = 0
+) -> Iterator[str]:
     """What a reader must know before believing the figures, the gravest first.
 
     `unscored` counts the answers of a candidate that the present checks have not scored, `strangers` those to inputs that the
-    golden set does not have.
+    golden set does not have, `disagreements` the inputs that marking chose because two candidates disagreed.
     """
     rows = board.rows
     yield from _curtailed(rows)
@@ -78,6 +80,7 @@ def notes(board: Leaderboard, task: Task, *, unscored: Mapping[str, int], strang
     yield from _power(len(board.input_ids), board.clusters, len(rows))
     yield from _tie(board)
     yield from _selected(board.selection)
+    yield from _chosen(disagreements, len(board.input_ids))
     yield from _limits(task, rows)
     yield from _unjudged(rows)
     yield from _faulty(rows, {name for name, _ in judge_checks(task)})
@@ -88,6 +91,15 @@ def _curtailed(rows: Sequence[CandidateRow]) -> Iterator[str]:
     stopped = [f"{row.name} after {row.answers} of {count(row.expected, 'answer')}" for row in rows if row.curtailed]
     if stopped:
         yield f"Stopped, as the incumbent was out of reach: {', '.join(stopped)}. In no comparison and in no tied set."
+
+
+def _chosen(disagreements: int, inputs: int) -> Iterator[str]:
+    """What inputs that were chosen for a disagreement do to scores and differences."""
+    if disagreements:
+        yield (
+            f"{disagreements} of {count(inputs, 'input')} were chosen because two candidates disagreed: those two differ more "
+            "there than in production, and score lower beside a third one."
+        )
 
 
 def _selected(selection: Selection | None) -> Iterator[str]:

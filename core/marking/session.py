@@ -7,7 +7,6 @@ written the golden file.
 from __future__ import annotations
 
 import contextlib
-import sqlite3
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -187,8 +186,8 @@ def decide(
                 ids = tuple(insert_mark(connection, mark) for mark in marks)
                 if item is not None:
                     golden = add_golden(session.project, session.task, session.golden, [item], session.examples)
-        except sqlite3.Error:
-            if golden is not session.golden:
+        except BaseException:
+            if golden is not session.golden:  # the database did not take the marks
                 take_back(session.golden, golden)
             raise
     after = replace(session, golden=golden, done=(*session.done, offer.pair.input_id))

@@ -12,7 +12,10 @@ from textual.pilot import Pilot
 from core.config.golden import GoldenInput
 from core.config.project import Project
 from core.home import Home
+from core.jobfile.drafts import DraftsSpec
+from core.jobfile.spec import JobFile
 from core.store.database import open_database
+from core.store.jobs import list_jobs
 from core.store.marks import list_marks
 from tests.support.drafted import GOLDEN, LETTERS, ONE, OTHER, SAID, drafted_home
 from tests.tui.conftest import keys_of, seen, text_of
@@ -22,6 +25,7 @@ from tui.screens.confirm import Confirm
 from tui.screens.dialog import DialogRows
 from tui.screens.marking import MarkingScreen
 from tui.screens.marking_dialogs import EditExpectations
+from tui.screens.start_drafts import AskDrafts, ask_drafts
 from tui.widgets.text_field import TextField
 
 
@@ -223,3 +227,57 @@ async def test_the_shown_answer_becomes_a_golden_input_or_an_input_of_its_own(
         ask_golden(app, app.context, job, "letters", ONE, "piano", 1)
         await seen(pilot, lambda: isinstance(app.screen, AskGolden) and app.screen.outlook, "what can be added")
         assert "already" in app.screen.query_one(DialogRows).text
+
+
+async def test_drafts_of_two_candidates_are_asked_for_from_their_bake_off(
+    drafted: tuple[Home, Project, int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, project, job = drafted
+    monkeypatch.setattr("core.submission.enqueue.ensure_runner", lambda home: None)
+    monkeypatch.setattr("core.attempt.local.LocalLauncher.warning", lambda _: None)
+    file = tmp_path / "new.txt"
+    file.write_text("Who has the ladder of the bell tower?")
+    app = ConsoleApp(home, lambda: Project.find(explicit=project.root), live=False)
+    async with app.run_test(size=(120, 40)) as pilot:
+        app.context.live = True
+        ask_drafts(app, app.context, job, "letters", (ONE, OTHER), (ONE, OTHER))
+        await seen(pilot, lambda: isinstance(app.screen, AskDrafts) and app.screen.query(DialogRows), "the dialog")
+        dialog = app.screen
+        assert isinstance(dialog, AskDrafts)
+        await seen(pilot, lambda: "is missing" in dialog.query_one(DialogRows).text, "what is missing")
+        await pilot.press("enter")
+        assert app.screen is dialog
+        await pilot.press("e")
+        dialog.query_one(TextField).value = str(file)
+        await pilot.press("enter")
+        assert f"--of {job} --candidates {ONE} {OTHER}" in dialog.command
+        await pilot.press("enter")
+
+        def queued() -> bool:
+            with contextlib.closing(open_database(home)) as connection:
+                return len(list_jobs(connection)) == 2
+
+        await seen(pilot, queued, "the job")
+    with contextlib.closing(open_database(home)) as connection:
+        newest = next(one for one in list_jobs(connection) if one.id != job)
+    spec = JobFile.load(home.run_dir(newest.id)).spec
+    assert isinstance(spec, DraftsSpec) and list(spec.asked.forms) == [ONE, OTHER]
+
+
+async def test_a_task_leads_to_its_newest_answers_or_says_that_there_are_none(
+    drafted: tuple[Home, Project, int],
+) -> None:
+    home, project, job = drafted
+    app = ConsoleApp(home, lambda: Project.find(explicit=project.root), live=False)
+    async with app.run_test(size=(120, 40)) as pilot:
+        app.context.live = True
+        screen = MarkingScreen(app.context, None, "letters")
+        app.push_screen(screen)
+        await seen(pilot, lambda: screen.view is not None, "the answers")
+        await pilot.pause()
+        assert f"job {job}," in text_of(pilot)
+        none = MarkingScreen(app.context, None, "judge")
+        app.push_screen(none)
+        await seen(pilot, lambda: bool(none.problem), "why nothing is shown")
+        await pilot.pause()
+        assert "golden draft judge" in " ".join(text_of(pilot).split())

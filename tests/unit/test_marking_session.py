@@ -8,18 +8,22 @@ from pathlib import Path
 
 import pytest
 
+from core.bakeoff.ranking import build_leaderboard
 from core.config.golden import GoldenInput
 from core.config.project import Project
+from core.config.task import Task
 from core.errors import GateError, InputError, NotFoundError
 from core.home import Home
 from core.marking.additions import use_of
 from core.marking.answered import text_sha256
 from core.marking.session import Decided, Decision, Session, decide, open_session, reread, undo
 from core.marking.usefulness import Level
+from core.scoring.scorer import score_answers
 from core.store.database import open_database
 from core.store.marks import list_marks
 from core.store.results import list_bakeoffs
 from tests.support.drafted import GOLDEN, LETTERS, ONE, OTHER, SAID, drafted_home, letters_project
+from tests.support.invented_answers import answer
 
 AUTHOR = "anna@box"
 
@@ -198,6 +202,19 @@ def test_the_countdown_counts_what_stands_for_production(drafted: tuple[Home, Pr
     if counted.deviation is not None:
         assert counted.needed is not None and counted.more == max(0, counted.needed - counted.have)
     assert open_session(home, project, job, difference=0.2).needs == counted
+
+
+def test_a_board_says_that_inputs_were_chosen_for_a_disagreement() -> None:
+    task = Task.model_validate({"name": "t", "format": [{"check": "contains_any", "values": ["yes"]}]})
+    chosen = ("disagreement", "random", None)
+    inputs = [GoldenInput(id=str(number), input="x", chosen=one) for number, one in enumerate(chosen)]
+    answers = [answer(name, "t", item.id, 1, "yes") for name in ("a", "b") for item in inputs]
+    board = build_leaderboard(task, inputs, answers, score_answers(task, inputs, answers))
+    assert any(note.startswith("1 of 3 inputs were chosen because two candidates disagreed") for note in board.notes)
+    plain = build_leaderboard(task, inputs[1:], answers, score_answers(task, inputs, answers))
+    assert not any("disagreed" in note for note in plain.notes)
+    # A copy of inputs that were not chosen by marking has the hash that it always had.
+    assert "chosen" in inputs[0].model_dump(mode="json") and "chosen" not in inputs[2].model_dump(mode="json")
 
 
 def test_drafts_are_no_bake_off(drafted: tuple[Home, Project, int]) -> None:

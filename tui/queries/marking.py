@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from core.errors import BakehouseError
+from core.errors import BakehouseError, InputError
 
 if TYPE_CHECKING:
     from core.config.project import Project
@@ -52,11 +53,32 @@ def view_of(session: Session, decided: tuple[Decided, ...] = ()) -> MarkingView:
     return MarkingView(session, session.needs, offer, session.expected(offer), diff, decided)
 
 
-def read_marking(home: Home, find_project: Callable[[], Project], job_id: int, task: str | None) -> MarkingAnswer:
-    """The beginning. Raises as `open_session`."""
+def read_marking(
+    home: Home, find_project: Callable[[], Project], job_id: int | None, task: str | None
+) -> MarkingAnswer:
+    """The beginning, with the answers of a job; None: of the newest drafts of the task, else its newest bake-off. Raises as
+    `open_session`."""
     from core.marking.session import open_session
 
-    return MarkingAnswer(view_of(open_session(home, find_project(), job_id, task=task)))
+    project = find_project()
+    number = newest_job(home, project, task or "") if job_id is None else job_id
+    return MarkingAnswer(view_of(open_session(home, project, number, task=task)))
+
+
+def newest_job(home: Home, project: Project, task: str) -> int:
+    """The job with answers to mark of a task. Raises `InputError` where there is none."""
+    from core.marking.overview import markable_jobs
+    from core.store.database import open_database
+
+    with contextlib.closing(open_database(home)) as connection:
+        jobs = markable_jobs(connection, project.id, task)
+    if not jobs:
+        raise InputError(
+            f"no candidate has answered anything of `{task}` yet",
+            code="no_answers",
+            remedy=f"`bakehouse golden draft {task} --inputs FILE --candidates A B`, or a bake-off",
+        )
+    return jobs[0].job_id
 
 
 def mark_offer(
@@ -96,7 +118,7 @@ def change_session(view: MarkingView, **values: Any) -> MarkingAnswer:
     return MarkingAnswer(view_of(replace(view.session, **values), view.decided))
 
 
-def copy_and_read(home: Home, find_project: Callable[[], Project], job_id: int, task: str) -> MarkingAnswer:
+def copy_and_read(home: Home, find_project: Callable[[], Project], job_id: int | None, task: str) -> MarkingAnswer:
     """The task copied into the project, and the beginning again."""
     from core.authoring.own_copy import copy_task
 

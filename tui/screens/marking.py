@@ -102,7 +102,8 @@ class MarkingScreen(RowsScreen):
             super().__init__()
             self.answer = answer
 
-    def __init__(self, context: Context, job_id: int, task: str | None = None) -> None:
+    def __init__(self, context: Context, job_id: int | None, task: str | None = None) -> None:
+        """`job_id` None: the job of the task that is marked next."""
         super().__init__(context)
         self.job_id = job_id
         self.of_task = task
@@ -126,10 +127,10 @@ class MarkingScreen(RowsScreen):
     def rows_title(self) -> Line:
         title = Line("Marking ", "bold")
         if self.view is None:
-            return title.add(f"job {self.job_id}", "dim")
+            return title.add(printable(self.of_task or ""), "bold")
         title.add(printable(self.view.session.task.name), "bold")
         order = title_right(self.view, whole=self.app.size.width >= WIDE)
-        return title.add(f"  job {self.job_id}, {order}", "dim")
+        return title.add(f"  job {self.view.session.job.job_id}, {order}", "dim")
 
     def _rows(self, width: int, height: int) -> list[Line]:
         if self.problem:

@@ -32,7 +32,7 @@ def marking_rows(
     column = (width - 3) // 2
     assert view.expected is not None and view.diff is not None  # of an offer they are known
     heads = [
-        side_head(name, expected, written, column)
+        side_head(name, expected, written, column, view.session.job.drafts)
         for name, expected in zip(("◂ left", "right ▸"), view.expected, strict=True)
     ]
     rows += [Line(), *beside(heads, column)]
@@ -80,16 +80,19 @@ def input_rows(offer: MarkingOffer, width: int, most: int) -> list[Line]:
     return [*head, *text]
 
 
-def side_head(name: str, expected: Expectation, written: Mapping[str, Any] | None, width: int) -> list[Line]:
-    """One side: what a golden input would expect by it."""
+def side_head(
+    name: str, expected: Expectation, written: Mapping[str, Any] | None, width: int, drafts: bool
+) -> list[Line]:
+    """One side: what a golden input would expect by it; of inputs that are golden already, what the checks read in it."""
     from core.marking.written_expect import expect_text
 
     rows = [Line(name, "bold")]
     if written is not None:
         return [*rows, *(Line(row, "focus") for row in wrapped(f"expect {expect_text(written)} (yours)", width))]
     said = expect_text(expected.values)
-    rows += [Line(row, "text") for row in wrapped(printable(f"expect {said}" if said else "expects nothing"), width)]
-    if expected.missing:
+    said = f"{'expect' if drafts else 'reads'} {said}" if said else "expects nothing"
+    rows += [Line(row) for row in wrapped(printable(said), width)]
+    if expected.missing and drafts:
         rows += [Line(row, "warn") for row in wrapped(f"does not show {', '.join(expected.missing)}: e writes", width)]
     return rows
 

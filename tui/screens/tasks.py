@@ -14,6 +14,7 @@ from tui.lines import Line
 from tui.model.snapshot import Board
 from tui.panes.fleet import newest_boards
 from tui.queries.failures import ask_beside
+from tui.screens.marking import MarkingScreen
 from tui.screens.new_bakeoff import NewBakeoff
 from tui.screens.new_bakeoff.choices import Choices
 from tui.screens.new_run import NewRun
@@ -63,6 +64,16 @@ class TasksScreen(RowsScreen):
             lambda screen: screen.chosen is not None and bool(screen.chosen.inputs),
             rank=1,
             unless="Select a task with golden inputs.",
+        ),
+        command(
+            "M",
+            "marking",
+            "Mark answers of the task: which of two is right? It becomes a golden input",
+            "M",
+            "marking",
+            lambda screen: screen.chosen is not None,
+            rank=2,
+            unless=NONE_CHOSEN,
         ),
         command("t", "new task", "New task from a file of examples", "t", "new_task", rank=2),
         command("r", "read again", "Read all files again", "r", "read", lambda screen: not screen.reading, rank=2),
@@ -163,6 +174,10 @@ class TasksScreen(RowsScreen):
     def action_bakeoff(self) -> None:
         if self.chosen is not None:
             self.app.push_screen(NewBakeoff(self.context, begun=Choices(tasks=[self.chosen.name])))
+
+    def action_marking(self) -> None:
+        if self.chosen is not None:
+            self.app.push_screen(MarkingScreen(self.context, None, self.chosen.name))
 
     def action_new_task(self) -> None:
         self.app.push_screen(NewTask(self.context))
