@@ -16,12 +16,23 @@ WORDS = {
     )
     for number, word in enumerate(words.split())
 } | {"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "hundred": 100}
+# As percentages.
+FRACTIONS = {
+    "half": 50,
+    "hälfte": 50,
+    "third": 33,
+    "thirds": 67,
+    "quarter": 25,
+    "quarters": 75,
+    "fifth": 20,
+    "tenth": 10,
+}
 
 
 def figures_of_text(
     text: str, expect: Mapping[str, Any], captures: Mapping[str, Sequence[str]]
 ) -> bool | tuple[float, str]:
-    """Each figure of the summary stands in the text, as digits or as a word; the share is that of its figures.
+    """Each figure of the summary stands in the text, as digits or as a word or a fraction; the share is that of its figures.
 
     `statement` is what was written in the form that is asked for: what was not is no summary, nor is "No text." of a text.
     """
@@ -29,7 +40,8 @@ def figures_of_text(
     if not said or (expect["points"] and list(said) == ["No text."]):
         return 0.0, "no summary"
     known = _stated(expect["given"])
-    known |= {float(WORDS[word]) for word in re.findall(r"\w+", expect["given"].casefold()) if word in WORDS}
+    spelt = WORDS | FRACTIONS
+    known |= {float(spelt[word]) for word in re.findall(r"\w+", expect["given"].casefold()) if word in spelt}
     found = [token for part in said for token in _numbers(part)]
     wrong = [token for token in found if not token & known]
     return (1 - len(wrong) / len(found), f"{len(wrong)} × a figure that is not in the text") if wrong else True
