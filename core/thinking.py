@@ -47,7 +47,7 @@ _ALOUD = re.compile(
     r"[\s*#]*(?:thinking process\s*:|here(?:'s| is) (?:a|my) thinking process|let me think|let's think step by step"
     r"|(?:okay|ok|alright|hmm+|well|so|first|now)[,.…]*\s+(?:so[,.]?\s+)?"
     r"(?:let me|let's (?:see|think|break|tackle|start)|the user)"
-    # A plan in the first person begins so as well ("First, I need to buy flour"): with a word that is no address, or of thinking.
+    # A plan in the first person begins so ("First, I need to buy flour"): told by its first word, or by one of thinking.
     r"|(?:okay|ok|alright|hmm+)[,.…]*\s+(?:so[,.]?\s+)?(?:i|we) (?:need to|have to|should)"
     r"|(?:well|so|first|now)[,.…]*\s+(?:so[,.]?\s+)?(?:i|we) (?:need to|have to|should) (?:figure|think|analy[sz]e"
     r"|understand|determine|look at|check|consider|grade|answer|respond|output)"

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from core.config.project import shipped
 from tests.support.commands import called
 from tests.support.stored_modes import BASE, TUNED, WORDY, home_with_modes
 
 Show = Callable[..., str]
+INPUTS = len(shipped().golden(shipped().task("judge")).inputs)
+LOOPED = len(range(0, INPUTS, 3))
+GREETED = INPUTS - LOOPED
+"""How many answers of `WORDY` say the same over and over, and how many greet: all others."""
+CUT = len(range(4, INPUTS, 5))
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +49,10 @@ def test_failure_modes_stand_right_below_the_ranking_each_with_an_answer(shown: 
     assert ranking < why < compared < text.index("lost points")
     block = text[why:compared]
     assert f"{TUNED}: no failure mode seen" in block
-    assert "instructions repeated 7 of 13, 54 % [29, 77]\n      empty #1: “You grade notes." in block
-    assert "preamble 8 of 13, 62 % [36, 82], p 0.0078" in block
+    assert re.search(
+        rf"instructions repeated \d+ of {INPUTS}, \d+ % \[\d+, \d+\]\n      [\w-]+ #1: “You grade notes\.", block
+    )
+    assert re.search(rf"preamble {GREETED} of {INPUTS}, \d+ % \[\d+, \d+\], p 0\.0\d+\n      [\w-]+ #1: “Sure!", block)
     assert f"p: McNemar's, over inputs, against {BASE}" in block
     assert max(map(len, block.splitlines())) <= 100
 
@@ -53,20 +62,20 @@ def test_the_document_has_counts_intervals_and_excerpts(shown: Show) -> None:
     by_name = {row["name"]: row["modes"] for row in rows}
     assert by_name[TUNED] == []
     first = by_name[WORDY][0]
-    assert (first["code"], first["count"], first["of"], first["inputs"]) == ("preamble", 8, 13, 8)
-    assert first["interval"]["low"] < 8 / 13 < first["interval"]["high"] and first["excerpt"].startswith("Sure!")
+    assert (first["code"], first["count"], first["of"], first["inputs"]) == ("preamble", GREETED, INPUTS, GREETED)
+    assert first["interval"]["low"] < GREETED / INPUTS < first["interval"]["high"] and first["excerpt"].startswith(
+        "Sure!"
+    )
     assert first["p_to_incumbent"] < 0.01 and by_name[BASE][0]["p_to_incumbent"] is None
 
 
 def test_every_answer_of_a_failure_mode_is_listed(shown: Show) -> None:
     found = json.loads(shown("--modes", "--json", "--candidate", WORDY))["modes"]
-    assert {one["code"]: (one["count"], len(one["answers"])) for one in found} == {
-        "preamble": (8, 8),
-        "repetition": (5, 5),
-    }
+    counts = {one["code"]: (one["count"], len(one["answers"])) for one in found}
+    assert counts == {"preamble": (GREETED, GREETED), "repetition": (LOOPED, LOOPED)}
     assert all(one["excerpt"].startswith("Sure!") for one in found[0]["answers"])
     text = shown("--modes", "--input", "batch-of-three")
-    assert f"── {BASE} · cut at the limit: 2 of 13 answers\n   batch-of-three #1: “The note" in text
+    assert f"── {BASE} · cut at the limit: {CUT} of {INPUTS} answers\n   batch-of-three #1: “The note" in text
     assert "very-short" not in text
 
 
@@ -79,4 +88,4 @@ def test_a_result_of_before_failure_modes_says_how_to_find_them(
     board = called(capsys, which)[1]
     assert "looked for: rescore with the current checks\n  `bakehouse results 1 --rescore`" in board
     assert f"{BASE}: scored before failure modes were looked for" in called(capsys, [*which, "--modes"])[1]
-    assert "instructions repeated 7 of 13" in called(capsys, [*which, "--rescore"])[1]
+    assert "instructions repeated" in called(capsys, [*which, "--rescore"])[1]

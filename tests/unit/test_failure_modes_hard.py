@@ -13,8 +13,8 @@ PLAN = (
     "than a day. Answer in English."
 )
 GOAL = (
-    "I want to swim across the fjord at the end of August, that is 1.9 km, and at the moment I manage 600 m in the pool without "
-    "a break. Open water frightens me, and the water is cold until July."
+    "I want to swim across the fjord at the end of August, that is 1.9 km, and at the moment I manage 600 m in the pool "
+    "without a break. Open water frightens me, and the water is cold until July."
 )
 GOOD = (
     "## Goal\nSwim 1.9 km across the fjord in August.\n\n## Steps\n1. Swim 800 m in the pool.\n2. Buy a wetsuit.\n\n"
