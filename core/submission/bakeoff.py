@@ -138,9 +138,7 @@ def check_bakeoff(
     """
     before = None if wanted.extend is None else extended(home, connection, project, wanted.extend)
     found = wanted_tasks(project, wanted, before, remarks) if given is None else given
-    candidates = (
-        parse_candidates(home, connection, project, wanted.candidates) if answering is None else list(answering)
-    )
+    candidates = list(answering or parse_candidates(home, connection, project, wanted.candidates))
     incumbent = name_of(
         wanted.incumbent,
         wanted.candidates,
