@@ -58,5 +58,10 @@ def _numbers(text: str) -> Iterator[set[float]]:
     """The numbers of a text, each in the ways it can be read: `1,204` is 1204 or 1.204, `2.300` is 2300 or 2.3."""
     joined = re.sub(r"(?<=\d)[ \u00a0\u202f'](?=\d{3}(?!\d))", "", text)
     for token in re.findall(r"\d+(?:[.,]\d+)*", joined):
-        ways = {token.replace(",", ""), token.replace(",", "."), token.replace(".", "").replace(",", ".")}
-        yield {float(way) for way in ways if way.count(".") < 2}
+        ways = {token.replace(",", ".")}
+        if re.fullmatch(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?", token):
+            ways.add(token.replace(",", ""))
+        if re.fullmatch(r"\d{1,3}(?:\.\d{3})+(?:,\d+)?", token):
+            ways.add(token.replace(".", "").replace(",", "."))
+        # A version such as 5.8.0 is no number: its digits stand for it.
+        yield {float(way) for way in ways if way.count(".") < 2} or {float(re.sub(r"[.,]", "", token))}

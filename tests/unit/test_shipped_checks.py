@@ -169,13 +169,15 @@ def test_a_finding_is_held_to_its_table(finding: str, value: float) -> None:
     assert share(check, "CAVEAT: 7", {**TABLE, "findings": 0, "figures": []}) == 1
 
 
-TEXT = "A fifth of it: on 3 May twelve boats left; 1,204 litres of milk at 2,5 % came ten minutes past 09:12. Neunzehn Kühe."
+TEXT = "A fifth of it: on 3 May twelve boats left with 1.2.3; 1,204 litres of milk at 2,5 % came ten minutes past 9:12. Neunzehn."
 SUMMARIES = [
     ("Twelve boats left on 3 May.", 1),
     ("12 boats and 1204 litres, also 1 204 or 1.204", 1),
     ("At 9:12, ten minutes (10) late, with 2.5 %, 19 cows", 1),
     ("No figures at all.", 1),
     ("That is 20 %.", 1),
+    ("Version 1.2.3", 1),
+    ("Version 1.2.4", 0),
     ("That is 25 %.", 0),
     ("13 boats on 3 May", 0.5),
     ("1,205 litres", 0),
