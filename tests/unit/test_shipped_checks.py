@@ -169,7 +169,7 @@ def test_a_finding_is_held_to_its_table(finding: str, value: float) -> None:
     assert share(check, "CAVEAT: 7", {**TABLE, "findings": 0, "figures": []}) == 1
 
 
-TEXT = "A fifth of it: on 3 May twelve boats left with 1.2.3; 1,204 litres of milk at 2,5 % came ten minutes past 9:12. Neunzehn."
+TEXT = "A fifth: on 3 May twelve boats left with 1.2.3; 1,204 litres of milk at 2,5 % came ten minutes past 9:12. Neunzehn."
 SUMMARIES = [
     ("Twelve boats left on 3 May.", 1),
     ("12 boats and 1204 litres, also 1 204 or 1.204", 1),
