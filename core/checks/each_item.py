@@ -151,23 +151,26 @@ def _looked_through(
         )
     )
     one = ONE_OF.get(definition.of, "item")
+    one = f"an {one}" if one == "item" else f"a {one}"
     matches: list[Match[str]] = []
     reasons: list[str] = []
     seen: set[str] = set()
+    told = False
     for name, text in items:
         reason = ""
         if pattern is not None:
             match = search(pattern, written(text, parts), watch)
             if match is None:
-                alike = alike_for_pattern(definition, text, watch, multiline=definition.multiline)  # type: ignore[arg-type]
-                reason = f"{'an' if one == 'item' else 'a'} {one} has not the form asked for{alike}"
+                # Only the first reason is told.
+                alike = "" if told else alike_for_pattern(definition, text, watch, multiline=definition.multiline)  # type: ignore[arg-type]
+                told, reason = True, f"{one} does not have the form asked for{alike}"
             else:
                 matches.append(match)
         if not reason and words is not None and not words.holds(length := count_words(text, parts)):
-            reason = f"{'an' if one == 'item' else 'a'} {one} has {length} words, {words.words()} expected"
+            reason = f"{one} has {words.missed(length)} words"
         key = same_name(name, parts)
         if not reason and definition.unique and key in seen:
-            reason = f"{'an' if one == 'item' else 'a'} {one} stands there twice"
+            reason = f"{one} stands there twice"
         seen.add(key)
         reasons.append(reason)
     return matches, reasons

@@ -85,10 +85,11 @@ def score_length(
 
 
 def _why(definition: BaseDefinition, length: int, span: Span, where: str) -> str:
-    unit = definition.check  # type: ignore[attr-defined]
-    one = unit.removesuffix("s") if length == 1 else unit
-    within = f" of {where}" if where else ""
-    return f"{length:,} {one}{within}, {span.words()} expected"
+    """The same words however long it is, so that answers that fail alike are counted together."""
+    unit: str = definition.check  # type: ignore[attr-defined]
+    missed = span.low if length < span.low else span.high
+    one = unit.removesuffix("s") if missed == 1 else unit
+    return f"{span.missed(length)} {one}{f' in {where}' if where else ''}"
 
 
 def count_lines(text: str, parts: Parts) -> int:

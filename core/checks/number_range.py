@@ -121,13 +121,13 @@ def _wrong(definition: NumberRangeCheck, item: str, low: float | None, high: flo
         return f"{definition.name} “{' '.join(shown.split())}” is no number"
     slack = ROUNDING * max(1.0, abs(number))
     if low is not None and number < low - slack:
-        return f"{definition.name} {number:g} is below {low:g}"
+        return f"{definition.name} below {low:g}"
     if high is not None and number > high + slack:
-        return f"{definition.name} {number:g} is above {high:g}"
+        return f"{definition.name} above {high:g}"
     if definition.step is not None:
         steps = (number - (low or 0.0)) / definition.step
         if abs(steps - round(steps)) * definition.step > slack:
-            return f"{definition.name} {number:g} is between steps of {definition.step:g}"
+            return f"{definition.name} between the steps of {definition.step:g}"
     if wanted is not None and abs(number - wanted) > definition.tolerance + slack:
         return f"{definition.name} {number:g} where {wanted:g} is expected"
     return ""

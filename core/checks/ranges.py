@@ -26,6 +26,10 @@ class Span:
             return found / self.low
         return 1.0 if self.high is None or found <= self.high else self.high / found
 
+    def missed(self, found: int) -> str:
+        """Which bound `found` misses, in the same words however far: `fewer than 3`, `more than 20`."""
+        return f"fewer than {self.low:,}" if found < self.low else f"more than {self.high:,}"
+
     def words(self) -> str:
         """`3 to 10`, `at least 3`, `at most 10`, `3`."""
         if self.high is None:

@@ -14,7 +14,7 @@ from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.config.validation import check
 from core.config.yaml import load_mapping
-from core.scoring.scorer import plan_checks, score_answer
+from core.scoring.scorer import part_score, plan_checks, score_answer
 from tests.support.invented_answers import answer
 
 ONE: TypeAdapter[Any] = TypeAdapter(CheckDefinition)
@@ -59,6 +59,27 @@ def test_its_hash_follows_the_checks_that_capture_for_it_and_no_other(reading: d
 
     assert digest(ROW) != digest({**ROW, "pattern": ROW["pattern"] + "?"})
     assert digest(ROW) == digest(ROW, OTHER) == digest(OTHER, {**ROW, "weight": 3})
+
+
+def test_a_part_is_the_mean_of_its_checks_by_weight_with_partial_credit_and_captures() -> None:
+    made = task(
+        [
+            {"check": "section_order", "sections": ["Goal", "Steps", "Risks"], "weight": 3, "partial": True},
+            {"check": "each_item", "of": "list", "pattern": r"(?P<hours>\d+) h", "count": 2, "weight": 0.5},
+            {"check": "words", "max": 1, "weight": 0, "id": "shown and not counted"},
+        ],
+        [
+            {"check": "number_range", "name": "hours", "max": 3, "weight": 1, "partial": True},
+            {"check": "contains_any", "values": ["tea"], "weight": 2},
+        ],
+    )
+    item = GoldenInput(id="one", input="x")
+    found = score_answer(
+        made, item, answer("base", "grader", "one", 0, "## Goal\n- 2 h\n- 9 h\n## Risks\ntea", key="k")
+    )
+    values = {score.check_id: score.value for score in found}
+    assert part_score(made, "format", values) == pytest.approx((3 * 2 / 3 + 0.5 * 1) / 3.5)
+    assert part_score(made, "content", values) == pytest.approx((1 * 0.5 + 2 * 1) / 3)
 
 
 PINNED = {
