@@ -131,11 +131,20 @@ def score_each_item(
     detail = first
     if not asked.holds(len(items)):
         units = one if len(items) == 1 else f"{one}s"
-        detail = f"{len(items)} {units}, {asked.words()} expected" if items else f"no {one}s"
+        detail = f"{len(items)} {units}, {asked.words()} expected" if items else _why_none(definition, text, one)
     right = sum(not reason for reason in reasons)
     most = right if asked.high is None else min(right, asked.high)
     share = most / max(len(items), asked.low) if definition.partial else 0.0
     return CheckResult(share, detail, captured)
+
+
+def _why_none(definition: EachItemCheck, text: str, one: str) -> str:
+    from core.checks.markdown import document
+
+    in_markdown = definition.of in KINDS and definition.of != "lines"
+    if in_markdown and document(text, definition.parts, definition.forgiven).fenced:
+        return "the whole answer is in a code block"
+    return f"no {one}s"
 
 
 def _looked_through(
