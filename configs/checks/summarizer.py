@@ -34,9 +34,9 @@ def figures_of_text(
 ) -> bool | tuple[float, str]:
     """Each figure of the summary stands in the text, as digits or as a word or a fraction; the share is that of its figures.
 
-    `statement` is what was written in the form that is asked for: what was not is no summary, nor is "No text." of a text.
+    `_statement` is what was written in the form that is asked for: what was not is no summary, nor is "No text." of a text.
     """
-    said = captures.get("statement", ())
+    said = captures.get("_statement", ())
     if not said or (expect["points"] and list(said) == ["No text."]):
         return 0.0, "no summary"
     known = _stated(expect["given"])

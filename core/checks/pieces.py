@@ -49,7 +49,7 @@ class PiecesDefinition(ForgivingDefinition):
     @property
     def where(self) -> str:
         """The name of what is read, for people; empty of the whole answer."""
-        return f"section “{self.section}”" if self.section is not None else self.of or ""
+        return f"section “{self.section}”" if self.section is not None else (self.of or "").lstrip("_")
 
 
 def pieces(definition: PiecesDefinition, text: str, captures: Captures) -> Sequence[str]:

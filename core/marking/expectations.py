@@ -39,10 +39,12 @@ def asked_keys(task: Task) -> tuple[str, ...]:
 
 
 def captured(task: Task, text: str, timeout: float = 1.0) -> dict[str, list[str]]:
-    """What the format checks capture of an answer by the names of their groups, whatever is expected of it."""
+    """What the format checks capture of an answer by the names of their groups, whatever is expected of it. Names that begin
+    with `_` are left out: by them no answers are compared (`core.scoring.scorer.compared_by`)."""
     capturing = [check for check in task.format if check.group_names()]
     free = (one for check in capturing if (one := without_expectations(check)) is not None)
-    return captures_of(build(check, timeout).score(text, {}) for check in free)
+    found = captures_of(build(check, timeout).score(text, {}) for check in free)
+    return {name: values for name, values in found.items() if not name.startswith("_")}
 
 
 def without_expectations(definition: BaseDefinition) -> BaseDefinition | None:

@@ -286,10 +286,12 @@ def captures_of(results: Iterable[CheckResult]) -> dict[str, list[str]]:
 
 
 def compared_by(captures: Mapping[str, Sequence[str]], text: str) -> Compared:
-    """What the repeats of an input are compared by: what was captured, else the text itself."""
-    if not captures:
+    """What the repeats of an input are compared by: what was captured, else the text itself. A name that begins with `_` is
+    for the task's own checks alone: two sentences differ that mean one thing."""
+    named = {name: values for name, values in captures.items() if not name.startswith("_")}
+    if not named:
         return " ".join(text.split())
-    return tuple(sorted((name, tuple(values)) for name, values in captures.items()))
+    return tuple(sorted((name, tuple(values)) for name, values in named.items()))
 
 
 def digest_of(compared: Compared) -> str:

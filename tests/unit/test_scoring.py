@@ -211,6 +211,13 @@ def test_repeats_are_compared_by_what_was_captured() -> None:
     assert one != parse_answer(task(), golden(), answer("### tea — FAIL\n\nSUMMARY: one note"))
 
 
+def test_repeats_are_not_compared_by_captures_whose_names_begin_with_an_underscore() -> None:
+    said = {"check": "regex", "pattern": r"^(?P<_said>SUMMARY: (?P<notes>\S+).*)$", "multiline": True}
+    one = parse_answer(task(format=[said], content=[]), golden(), answer("SUMMARY: one note"))
+    assert one == parse_answer(task(format=[said], content=[]), golden(), answer("SUMMARY: one of them"))
+    assert one != parse_answer(task(format=[said], content=[]), golden(), answer("SUMMARY: two notes"))
+
+
 def test_without_captures_repeats_are_compared_by_their_words() -> None:
     plain = task(format=[SUMMARY], content=[])
     one = parse_answer(plain, golden(), answer("SUMMARY:  a\n"))

@@ -189,7 +189,7 @@ SUMMARIES = [
 @pytest.mark.parametrize(("summary", "value"), SUMMARIES)
 def test_figures_of_a_summary_stand_in_its_text(summary: str, value: float) -> None:
     check = module("summarizer").figures_of_text
-    assert share(check, "7", {"given": TEXT, "points": 3}, {"statement": [summary, "In short"]}) == value
+    assert share(check, "7", {"given": TEXT, "points": 3}, {"_statement": [summary, "In short"]}) == value
     assert share(check, summary, {"given": TEXT, "points": 3}) == 0
     for points in (0, 3):
-        assert share(check, "No text.", {"given": TEXT, "points": points}, {"statement": ["No text."]}) == (not points)
+        assert share(check, "No text.", {"given": TEXT, "points": points}, {"_statement": ["No text."]}) == (not points)
