@@ -39,7 +39,8 @@ def is_expect_key(value: object) -> bool:
     return isinstance(value, str) and value.startswith(EXPECT) and value[len(EXPECT) :].strip() != ""
 
 
-def _count(value: object) -> object:
+def checked_count(value: object) -> object:
+    """A whole number from 0 or `expect.KEY`; ValueError for anything else."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     if is_expect_key(value):
@@ -68,7 +69,7 @@ def _switch(value: object) -> object:
     raise ValueError(f"expected true, false, or a list of these: {', '.join(PARTS)}")
 
 
-Count = Annotated[int | str, BeforeValidator(_count)]
+Count = Annotated[int | str, BeforeValidator(checked_count)]
 Values = Annotated[tuple[str, ...] | str, BeforeValidator(_values)]
 
 Normalise = Annotated[bool | tuple[Part, ...], BeforeValidator(_switch)]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from core.checks.base import EXPECT, Captures, CheckResult, Count, is_expect_key
+from core.checks.base import EXPECT, Captures, CheckResult, checked_count, is_expect_key
 from core.checks.forgiveness import (
     AS_WRITTEN_SIGNS,
     HEADING_FORGIVES,
@@ -34,15 +34,19 @@ ONE_OF: Mapping[str, str] = {"list": "item", "ordered": "item", "rows": "row", "
 
 def _bounds(value: object) -> object:
     """`3`, `expect.steps`, `[1, 20]`, `[1, null]`."""
-    if not isinstance(value, list | tuple):
-        return value
-    if len(value) != 2 or value == [None, None]:
-        raise ValueError("expected a number, expect.KEY or [least, most]")
-    refuse_backwards(*value)
-    return tuple(value)
+    if isinstance(value, list | tuple):
+        if len(value) != 2 or all(bound is None for bound in value):
+            raise ValueError("expected a whole number, expect.KEY or [least, most]")
+        made = tuple(None if bound is None else checked_count(bound) for bound in value)
+        refuse_backwards(*made)
+        return made
+    try:
+        return checked_count(value)
+    except ValueError:
+        raise ValueError("expected a whole number from 0, expect.KEY or [least, most]") from None
 
 
-Bounds = Annotated[Count | tuple[Count | None, Count | None], BeforeValidator(_bounds)]
+Bounds = Annotated[int | str | tuple[int | str | None, int | str | None], BeforeValidator(_bounds)]
 
 
 class EachItemCheck(ForgivingDefinition):

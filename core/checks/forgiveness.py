@@ -21,9 +21,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
-from pydantic import BeforeValidator, field_validator
+from pydantic import field_validator
 
 from core.checks.base import BaseDefinition
 from core.checks.normal_form import Parts, plain, structural
@@ -53,15 +53,7 @@ _BULLETS = (
 _BULLET = re.compile(rf"^([ \t]*)[{_BULLETS}][ \t]+", re.MULTILINE)
 
 
-def _switch(value: object) -> object:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, list | tuple) and value and all(part in FORGIVEN for part in value):
-        return tuple(value)
-    raise ValueError(f"expected true, false, or a list of these: {', '.join(FORGIVEN)}")
-
-
-Forgive = Annotated[bool | tuple[Forgiven, ...], BeforeValidator(_switch)]
+Forgive = bool | tuple[Forgiven, ...]
 
 
 class ForgivingDefinition(BaseDefinition):
@@ -73,12 +65,18 @@ class ForgivingDefinition(BaseDefinition):
 
     forgive: Forgive = ("setext", "escaped_pipes")
 
-    @field_validator("forgive")
+    @field_validator("forgive", mode="before")
     @classmethod
-    def _can_forgive_it(cls, forgive: Forgive) -> Forgive:
-        if isinstance(forgive, tuple) and (beyond := [part for part in forgive if part not in cls.FORGIVES]):
-            raise ValueError(f"this check has no use for `{beyond[0]}`: it can forgive {', '.join(cls.FORGIVES)}")
-        return forgive
+    def _is_a_switch(cls, value: object) -> object:
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, list | tuple) and value:
+            beyond = [part for part in value if part not in cls.FORGIVES]
+            if not beyond:
+                return tuple(value)
+            if beyond[0] in FORGIVEN:
+                raise ValueError(f"this check has no use for `{beyond[0]}`: it can forgive {', '.join(cls.FORGIVES)}")
+        raise ValueError(f"expected true, false, or a list of these: {', '.join(cls.FORGIVES)}")
 
     @property
     def forgiven(self) -> frozenset[Forgiven]:
