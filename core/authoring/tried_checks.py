@@ -107,7 +107,7 @@ class _Captured:
     """What the format checks capture of each completion, found out once and where it is asked for."""
 
     def __init__(self, task: Task) -> None:
-        self.kills = Kills(MOST_KILLED)
+        self.kills = Kills(MOST_KILLED, MOST_KILLED)
         self._sources = [one for one in task.format if one.group_names() and not one.reads_captures]
         self._found: dict[tuple[int, int], dict[str, list[str]]] = {}
 

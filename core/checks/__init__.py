@@ -100,16 +100,18 @@ class Check:
         if self.kills is not None and (why := self.kills.given_up(self.definition)):
             return CheckResult(0.0, why, faulty=True)
         definition = self.definition
-        isolated = len(text) >= ISOLATED_FROM and not definition.ISOLATED
-        scorer = score_isolated if isolated else REGISTRY[type(definition)]
         try:
+            far = len(text) >= ISOLATED_FROM or definition.is_unbounded(text, expect)
+            scorer = score_isolated if far and not definition.ISOLATED else REGISTRY[type(definition)]
             result = scorer(definition, text, expect, captures or {}, self.pattern_timeout)
         except CheckFault as fault:
-            if self.kills is not None and isinstance(fault, CheckKilledError):
-                self.kills.note(definition, fault)
+            if self.kills is not None:
+                self.kills.note(definition, fault if isinstance(fault, CheckKilledError) else None)
             return CheckResult(0.0, str(fault), faulty=True)
         except Exception as error:  # noqa: BLE001  (one answer must not end the scoring of a thousand)
             return CheckResult(0.0, f"the check failed: {type(error).__name__}: {error}"[:200], faulty=True)
+        if self.kills is not None:
+            self.kills.note(definition, None)
         if result.detail and self.definition.message:
             return CheckResult(result.value, self.definition.message, result.captures)
         return result

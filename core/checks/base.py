@@ -137,6 +137,10 @@ class BaseDefinition(BaseModel):
         """What of a golden input's `expect` decides what this check says."""
         return {key: expect.get(key) for key in self.expect_keys()}
 
+    def is_unbounded(self, text: str, expect: Mapping[str, Any]) -> bool:
+        """Whether something that this check does with this text keeps no time limit, so that it belongs into a process."""
+        return False
+
 
 def lookup(reference: str, expect: Mapping[str, Any]) -> Any:
     """What `expect.KEY` refers to; raises `CheckFault` where the input has no such key."""

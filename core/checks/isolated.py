@@ -21,7 +21,7 @@ ISOLATED_FROM = 20_000
 MEMORY_BYTES = 1_000_000_000
 MORE_SECONDS = 10.0
 """Beyond the limit that the check itself keeps: for parsers, which look at no clock."""
-MOST_KILLS = 5
+FEW_KILLS, MOST_KILLS = 5, 25
 CHECKS = WorkerSpec("core.checks.isolated_work:prepare_checks", None, fork=False, memory=MEMORY_BYTES)
 
 
@@ -31,22 +31,32 @@ class CheckKilledError(CheckFault):
 
 class Kills:
     """How often each check of a set of answers was killed: one that is too often is not done on the rest, or a night would go
-    by with a check of two seconds on a thousand answers."""
+    by with a check of two seconds on a thousand answers.
 
-    def __init__(self, most: int = MOST_KILLS) -> None:
-        self.most = most
-        self._count: Counter[int] = Counter()
+    Too often is `few` times where that is half of the answers so far, and `most` times in any case.
+    """
+
+    def __init__(self, few: int = FEW_KILLS, most: int = MOST_KILLS) -> None:
+        self.few, self.most = few, most
+        self._done: Counter[int] = Counter()
+        self._killed: Counter[int] = Counter()
         self._why: dict[int, str] = {}
 
-    def note(self, definition: BaseDefinition, fault: CheckKilledError) -> None:
-        self._count[id(definition)] += 1
-        self._why[id(definition)] = str(fault)
+    def note(self, definition: BaseDefinition, fault: CheckKilledError | None) -> None:
+        """A check was done on one more answer; `fault` where it was killed."""
+        key = id(definition)
+        self._done[key] += 1
+        if fault is not None:
+            self._killed[key] += 1
+            self._why[key] = str(fault)
 
     def given_up(self, definition: BaseDefinition) -> str | None:
         """Why a check is not done any more, in words; None while it is."""
-        if self._count[id(definition)] < self.most:
+        key = id(definition)
+        killed = self._killed[key]
+        if killed < self.few or (killed < self.most and 2 * killed < self._done[key]):
             return None
-        return f"not done on these answers any more, for on {self.most} of them {self._why[id(definition)]}"
+        return f"not done on these answers any more, for on {killed} of {self._done[key]} {self._why[key]}"
 
 
 def score_isolated(

@@ -60,6 +60,8 @@ def read_document(text: str, forgiven: frozenset[Forgiven] = BY_DEFAULT) -> Any:
         raise NotJsonError(f"nested deeper than {MAX_DEPTH} levels")
     if "comments" in forgiven and commented:
         text = _PIECE.sub(lambda piece: " " if piece[0].startswith("/") else piece[0], text).strip(" \t\r\n")
+        if not text:
+            raise NotJsonError("no JSON document")
     try:
         value, end = _DECODER.raw_decode(text)
     except json.JSONDecodeError as error:

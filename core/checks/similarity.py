@@ -10,6 +10,8 @@ from pydantic import Field
 from core.checks.base import EXPECT, BaseDefinition, Captures, CheckFault, CheckResult, Values, is_expect_key, lookup
 from core.checks.normal_form import plain
 
+BRIEF = 1_000
+MAX_REFERENCE_CHARACTERS = 200_000
 Method = Literal["ratio", "token_sort", "token_set", "partial"]
 
 
@@ -33,6 +35,12 @@ class SimilarityCheck(BaseDefinition):
     def expect_keys(self) -> tuple[str, ...]:
         return (self.to.removeprefix(EXPECT),) if is_expect_key(self.to) and isinstance(self.to, str) else ()
 
+    def is_unbounded(self, text: str, expect: Mapping[str, Any]) -> bool:
+        """The best stretch costs the square of the shorter text times the longer one: two of 20,000 characters take minutes."""
+        if self.method != "partial" or len(text) <= BRIEF:
+            return False
+        return any(len(one) > BRIEF for one in _references(self, expect))
+
 
 def score_similarity(
     definition: SimilarityCheck, text: str, expect: Mapping[str, Any], captures: Captures, timeout: float
@@ -54,6 +62,8 @@ def _references(definition: SimilarityCheck, expect: Mapping[str, Any]) -> list[
     listed = found if isinstance(found, list | tuple) else [found]
     if not listed or not all(isinstance(item, str) and item.strip() for item in listed):
         raise CheckFault(f"{definition.to} is {str(found)[:40]!r}: a text or a list of texts is expected")
+    if any(len(item) > MAX_REFERENCE_CHARACTERS for item in listed):
+        raise CheckFault(f"a reference has more than {MAX_REFERENCE_CHARACTERS:,} characters")
     return list(listed)
 
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from core.checks import PythonCheck, RegexCheck, build
-from core.checks.isolated import ISOLATED_FROM, MOST_KILLS, Kills
+from core.checks.isolated import FEW_KILLS, ISOLATED_FROM, Kills
 from core.config.golden import GoldenInput
 from core.config.task import Task
 from core.isolation import client
@@ -167,7 +167,7 @@ def test_two_hundred_answers_are_scored_rightly_while_a_check_does_its_worst() -
     ]
     golden = [GoldenInput(id=f"i{number}", input="x") for number in range(len(texts))]
     scorer = Scorer(task, golden)
-    scorer._kills = Kills(most=1000)
+    scorer._kills = Kills(1000, 1000)
     found = [scorer.score(answer("one", "t", f"i{number}", 1, text)) for number, text in enumerate(texts)]
     for text, one in zip(texts, found, strict=True):
         assert one is not None
@@ -187,9 +187,9 @@ def test_a_check_that_is_killed_too_often_is_not_done_on_the_rest_which_says_so(
     found = [scorer.score(answer("one", "t", "a", repeat, "bad")) for repeat in range(1_000)]
     said = [one.details[1] for one in found if one is not None]
     killed = "score of checks/plan.py ran longer than 0.05 s"
-    assert said[:MOST_KILLS] == [killed] * MOST_KILLS
-    given_up = f"not done on these answers any more, for on {MOST_KILLS} of them {killed}"
-    assert set(said[MOST_KILLS:]) == {given_up} and len(said) == 1_000
+    assert said[:FEW_KILLS] == [killed] * FEW_KILLS
+    given_up = f"not done on these answers any more, for on {FEW_KILLS} of {FEW_KILLS} {killed}"
+    assert set(said[FEW_KILLS:]) == {given_up} and len(said) == 1_000
     assert {one.points for one in found if one is not None} == {(1.0, 0.0)}
 
 
