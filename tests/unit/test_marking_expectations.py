@@ -81,5 +81,5 @@ def test_answers_are_read_before_anything_is_expected_of_them() -> None:
 def test_each_golden_input_of_a_shipped_task_is_expected_as_its_right_answer_would_have_it() -> None:
     project = shipped()
     judge = project.task("judge")
-    assert set(asked_keys(judge)) == {"note", "verdict", "notes"}
+    assert set(asked_keys(judge)) == {"note", "verdict", "notes", "absent"}
     assert all(not still_missing(judge, item.expect) for item in project.golden(judge).inputs)
