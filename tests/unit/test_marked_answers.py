@@ -23,22 +23,22 @@ FOUND = codes_found(ANSWERS, find)
 
 # (precision, recall) that each code has at the least, a few answers below what it had when the detectors were written.
 FLOORS = {
-    "echo_instructions": (0.8, 0.65),
-    "echo_input": (0.85, 0.6),
+    "echo_instructions": (0.85, 0.75),
+    "echo_input": (0.88, 0.68),
     "echo_example": (0.8, 0.6),
-    "stopped_early": (0.75, 0.6),
+    "stopped_early": (0.85, 0.65),
     "cut": (0.97, 0.97),
     "empty": (0.8, 0.7),
     "thinking_leaked": (0.9, 0.9),
     "thinking_aloud": (0.75, 0.6),
-    "repetition": (0.9, 0.65),
+    "repetition": (0.93, 0.78),
     "other_language": (0.85, 0.8),
-    "preamble": (0.75, 0.7),
+    "preamble": (0.78, 0.8),
     "fence": (0.85, 0.75),
     "frame_shown": (0.75, 0.85),
-    "all": (0.92, 0.8),
+    "all": (0.95, 0.86),
 }
-MOST_BLAMED = 0.08
+MOST_BLAMED = 0.06
 """Share of the answers without a failure mode in which one may be seen all the same."""
 
 
@@ -94,7 +94,7 @@ def test_what_was_kept_to_confirm_is_told_about_as_well_as_what_was_tuned_by() -
     """Detectors that only knew the answers they were tuned by would fail on the others."""
     held = [answer for answer in ANSWERS if answer.use == "confirm"]
     together = compare(held, FOUND)[-1]
-    assert (together.precision or 0.0) >= 0.85 and (together.recall or 0.0) >= 0.75, table(compare(held, FOUND))
+    assert (together.precision or 0.0) >= 0.9 and (together.recall or 0.0) >= 0.78, table(compare(held, FOUND))
 
 
 def test_a_form_for_nothing_is_whole_though_it_lacks_what_the_full_form_has() -> None:
