@@ -115,6 +115,10 @@ def ask(worker: WorkerSpec, work: Any, seconds: float) -> Outcome:
                 _drop()
                 if attempt == 2 or isinstance(error, TimeoutError):
                     return Outcome(failed=f"{type(error).__name__}: {error}")
+            except BaseException:
+                # Interrupted while it waited: the answer would come to whoever asks next.
+                _drop()
+                raise
     raise AssertionError("unreachable")
 
 

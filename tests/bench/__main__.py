@@ -20,6 +20,7 @@ BENCHMARKS = (
     "bakeoff",
     "results",
     "failure_modes",
+    "checks",
     "fleet",
     "survival",
     "merge",

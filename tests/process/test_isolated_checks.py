@@ -244,6 +244,23 @@ def test_a_keeper_that_somebody_killed_is_started_anew() -> None:
     assert client.keeper_pid() != first
 
 
+def test_an_answer_that_nobody_waits_for_any_more_is_not_taken_for_the_next_one() -> None:
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    check = build(python("import time\ndef score(text, expect, captures): return time.sleep(len(text)), text"))
+    assert build(python(hostile("pass"))).score("good", {}).value == 1
+    former = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(KeyboardInterrupt):
+            check.score("x" * 1_000, {})
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, former)
+    assert build(python(hostile("pass"))).score("good", {}).value == 1
+
+
 def test_threads_of_one_program_share_the_keeper() -> None:
     check = build(python(hostile("pass")))
     with ThreadPoolExecutor(4) as pool:
