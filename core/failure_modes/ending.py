@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from core.failure_modes.frames import FRAME
 from core.failure_modes.phrases import PREAMBLE, TO_THE_PERSON
-from core.failure_modes.taken_apart import TakenApart
+from core.failure_modes.taken_apart import HEAD, TakenApart
 from core.failure_modes.words import known_words
 
 SHORT_OF_REFERENCE = 0.2
@@ -47,6 +47,7 @@ _OPEN_WORDS, _HARDLY_LAST_WORDS = frozenset(_OPEN.split()), frozenset(_HARDLY_LA
 LEAST_HARDLY = 6
 _HEADING = re.compile(r"[ ]{0,3}#{1,6}(?:\s|\Z)")
 _ITEM = re.compile(r"\s*(?:[-*+•]|\d{1,3}[.)])(?:\s|\Z)")
+_FENCE_LINE = re.compile(r"^[ \t]{0,3}(?:`{3,}|~{3,})[ \t]{0,9}[\w+#.-]{0,20}[ \t]{0,9}$", re.MULTILINE)
 _WANTS_SENTENCES = re.compile(
     r"\b(?:one|two|three|four|five|\d)(?: (?:or|to) \w+)?(?: \w+)? sentences?\b", re.IGNORECASE
 )
@@ -71,9 +72,11 @@ def is_empty(look: TakenApart) -> bool:
     """No letter and no figure, fences and signs of a frame taken away. `{}` and `[]` are answers where JSON is wanted."""
     if look.seen.finish == "length":
         return False
-    text = look.body if look.fenced is not None else look.text
+    text = _FENCE_LINE.sub("", look.body if look.fenced is not None else look.text[:HEAD]) + look.text[HEAD:]
     if not text.strip():
         return True
+    if _LETTER_OR_FIGURE.search(text) and text.strip() in look.shown():
+        return False  # a word of the task that is the name of a role as well
     if _LETTER_OR_FIGURE.search(FRAME.sub("\n", text[:2_000])) or _LETTER_OR_FIGURE.search(text[2_000:]):
         return False
     bare = text.strip("`~ \t\r\n")

@@ -8,7 +8,7 @@ import re
 FRAME = re.compile(
     r"<\|(?:im_start|im_end|im_sep|eot_id|eom_id|start_header_id|end_header_id|begin_of_text|end_of_text|endoftext|end|return"
     r"|user|assistant|system|start|message|eos|pad|end_of_turn)\|>|<(?:start|end)_of_turn>|</s>|\[/?INST\]|<</?SYS>>"
-    r"|<｜[^｜\n]{1,40}｜>|(?:\A|\n)[ \t]*(?:user|assistant|system|model)[ \t]*(?:\n|\Z)"
+    r"|<｜[^｜\n]{1,40}｜>|(?:\A|\n)[ \t]*(?:user|assistant|system)[ \t]*(?:\n|\Z)"
 )
 SECTION = re.compile(r"(?:\A|\n)#{2,4} ?(?:Instruction|Response|Input|Output|Human|Assistant|User|System)s?:")
 """Headings of the frames of Alpaca and Vicuna, with their colon."""

@@ -31,12 +31,12 @@ _DONE = (
 _ANNOUNCED = (
     r"(?:here(?:'s|’s| is| are| you go)|below (?:is|are|you)|the following (?:is|are)|(?:as|like) (?:you )?(?:requested|asked)"
     rf"|please find|i(?:'d| would) be (?:happy|glad|pleased) to|i(?:'ve| have) {_DONE}"
-    r"|i(?:'ll| will| am going to|'m going to| can(?!['’]t|not))\b"
+    r"|i(?:'ll| will| am going to|'m going to| can (?:help|provide|give|offer|certainly|do that))\b(?! not\b)"
     r"|let me\b|hier (?:ist|sind|kommt)|nachfolgend|im folgenden|voici|voilà|ci-dessous|aquí (?:está|tiene|están|va)"
     r"|a continuación|ecco|hieronder)"
 )
 _OF_THE_REQUEST = (
-    r"(?:(?:based on|according to|from|given|after (?:reading|reviewing|analy[sz]ing)|looking at|using|considering)"
+    r"(?:(?:based on|according to|after (?:reading|reviewing|analy[sz]ing))"
     r" (?:the|your|this|these|that)\b|to (?:answer|summari[sz]e|grade)\b)"
 )
 _THINGS = (
@@ -45,7 +45,7 @@ _THINGS = (
 )
 _RESULT = (
     rf"(?:(?:the|my|your|this is (?:the|my|a))(?: [\w-]+){{0,3}} {_THINGS}"
-    r"(?: (?:is|are|would be|reads|looks like|follows|as follows|for|of)\b[^\n:]{0,120})?)"
+    r"(?: (?:of|for|in|into|to)\b[^\n:]{0,80}?)? (?:is|are|would be|reads|looks like|follows|as follows)\b[^\n:]{0,120})"
 )
 PREAMBLE = re.compile(
     rf"{_MARKS}(?:"
@@ -112,3 +112,4 @@ FORBIDS_FENCE = re.compile(
     r"\b(?:no|not|never|without|don't|omit|avoid)\b[^.\n]{0,60}(?:```|code ?blocks?|fence[sd]?\b|code ?fences?)",
     re.IGNORECASE,
 )
+DIALOGUE = re.compile(r"\b(?:dialogues?|conversation|interview|transcript|chat|script|scene|turns)\b", re.IGNORECASE)

@@ -106,9 +106,9 @@ def _one_word(words: Sequence[str]) -> bool:
 
 def _one_sign(text: str) -> bool:
     lines = (line for line in text[:20_000].split("\n") if set(line) - _RULER)
-    signs = Counter(sign for line in lines for sign in line if not sign.isspace())
+    signs = {sign: count for sign, count in Counter("".join(lines)).items() if not sign.isspace()}
     marks = [count for sign, count in signs.items() if not sign.isalnum()]
-    return bool(marks) and max(marks) >= max(LEAST_OF_SIGN, ONE_SIGN * signs.total())
+    return bool(marks) and max(marks) >= max(LEAST_OF_SIGN, ONE_SIGN * sum(signs.values()))
 
 
 def _signs(text: str) -> bool:

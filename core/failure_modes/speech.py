@@ -12,6 +12,7 @@ from core.failure_modes.phrases import (
     ABOUT_THE_TASK,
     ASKS_FENCE,
     ASKS_TO_THINK,
+    DIALOGUE,
     FORBIDS_FENCE,
     HEDGES,
     HESITATES,
@@ -157,13 +158,19 @@ def stands_in_a_fence(look: TakenApart) -> bool:
 def shows_frame(look: TakenApart) -> bool:
     """Holds a sign of a chat template's frame that nobody showed it, or a next turn of the conversation that it made up."""
     shown = look.shown()
+    if look.text.strip() in shown:  # one word of the task that is the name of a role as well
+        return False
     for text in {look.head, look.tail}:
         if any(sign[0] not in shown for sign in FRAME.finditer(text)):
             return True
         if any(sign[0].strip() not in shown for sign in SECTION.finditer(text)):
             return True
     made_up = turn_signs(look.head) | turn_signs(look.tail)
-    return bool(made_up) and not (turn_signs(shown) | _roles_of(look.good)) & made_up
+    return (
+        bool(made_up)
+        and not DIALOGUE.search(look.seen.system)
+        and not (turn_signs(shown) | _roles_of(look.good)) & made_up
+    )
 
 
 @lru_cache(maxsize=64)

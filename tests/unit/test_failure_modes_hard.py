@@ -128,6 +128,7 @@ CASES: list[tuple[str, str, dict[str, Any], set[str]]] = [
     ),
     ("a whole answer of as many tokens", "Swim every day.", {"limit": 4, "completion_tokens": 4}, set()),
     ("marks alone", "```\n\n```", {}, {"empty"}),
+    ("a block with nothing in it", "```json\n```", {}, {"empty"}),
     ("no value where JSON is asked for", "[]", {"system": JSON}, set()),
     # thinking
     ("a tag that was left", f"I should plan.</think>\n{GOOD}", {}, {"thinking_leaked"}),
@@ -234,6 +235,8 @@ CASES: list[tuple[str, str, dict[str, Any], set[str]]] = [
         {"preamble"},
     ),
     ("thanks", f"Thank you for sharing your goal.\n\n{GOOD}", {}, {"preamble"}),
+    ("a refusal", "I will not plan that: swimming alone at night is dangerous. Ask Ines to come along.", {}, set()),
+    ("what the text rests on", "From the goal: 600 m in the pool now, 1.9 km in August.", {}, set()),
     ("a bare label", f"Plan:\n{GOOD}", {}, set()),
     (
         "as good answers begin",
@@ -261,6 +264,7 @@ CASES: list[tuple[str, str, dict[str, Any], set[str]]] = [
         {"frame_shown"},
     ),
     ("a heading of Alpaca", f"{GOOD}\n\n### Response:\n{THIRD}", {}, {"frame_shown"}),
+    ("a role as the answer", "user", {"system": "Who wrote it? Answer with user or admin."}, set()),
     ("a user among labels", "Name: Tom\nUser: okafor\nPeople: 2", {}, set()),
     (
         "a dialogue that was shown",
