@@ -99,26 +99,31 @@ def _cases_of(file: Path) -> Iterator[Case]:
         defined = {**document["define"], **row.pop("keys", {})}
         definition = {key: value for key, value in defined.items() if value is not None}
         shared = {"file": file.stem, "what": row.pop("what"), "text": text}
-        for keys, values in _expanded(row, definition):
-            yield Case(**shared, definition=keys, **values)
+        for keys, values in _expanded(row, definition, shared["what"]):
+            yield Case(**{**shared, **values}, definition=keys)
 
 
-def _expanded(row: dict[str, Any], definition: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def _expanded(
+    row: dict[str, Any], definition: dict[str, Any], what: str
+) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """The definitions and expectations that one row of a file stands for."""
     if "counts" in row:
         counts = row.pop("counts")
         for check, number in counts.items():
             keys = {**definition, "check": check}
-            yield {**keys, "min": number, "max": number}, {**row, "value": 1}
-            yield {**keys, "min": number + 1, "max": None}, {**row, "value": 0, "partial": number / (number + 1)}
+            exact, less, more = f"{what}: {number}", f"{what}: {number + 1} or more", f"{what}: {number - 1} or less"
+            yield {**keys, "min": number, "max": number}, {**row, "what": exact, "value": 1}
+            short = {**row, "what": less, "value": 0, "partial": number / (number + 1)}
+            yield {**keys, "min": number + 1}, short
             if number:
-                yield {**keys, "max": number - 1}, {**row, "value": 0, "partial": (number - 1) / number}
+                yield {**keys, "max": number - 1}, {**row, "what": more, "value": 0, "partial": (number - 1) / number}
     elif "number" in row:
         number, said = row.pop("number"), definition["name"]
         captured = {said: [row.pop("read")]}
         equals = {**definition, "min": None, "max": None, "equals": 0 if number is None else number}
         detail = "is no number" if number is None else ""
-        yield equals, {**row, "captured": captured, "value": int(number is not None), "detail": detail}
+        said = f"{what}: {'no number' if number is None else f'{number:.12g}'}"
+        yield equals, {**row, "what": said, "captured": captured, "value": int(number is not None), "detail": detail}
     elif "values" in row:
         for check, value in row.pop("values").items():
             yield {**definition, "check": check}, {**row, "value": value}

@@ -22,7 +22,9 @@ def test_a_check_says_of_a_hard_answer_what_a_reader_says(case: Case) -> None:
 
 
 def test_every_check_has_at_least_twenty_different_ones() -> None:
-    counted = Counter(check for check, _, _ in {(case.check, case.what, case.text) for case in cases()})
+    # A row that is counted stands for three cases, which differ in what is asked behind the colon.
+    different = {(case.check, case.what.rpartition(": ")[0] or case.what, case.text) for case in cases()}
+    counted = Counter(check for check, _, _ in different)
     known = {get_args(kind.model_fields["check"].annotation)[0] for kind in REGISTRY} - BESIDE_A_TEXT
     assert {check: counted[check] for check in known if counted[check] < FEWEST} == {}
 
