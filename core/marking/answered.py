@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -23,6 +22,7 @@ from core.marking.usefulness import AnswerSide, Pair
 from core.results.load import golden_inputs
 from core.scoring.answers import Answer
 from core.scoring.scorer import fault_of, visible
+from core.scoring.verdicts import answer_sha256
 
 OBVIOUS = frozenset(
     {
@@ -102,8 +102,8 @@ class AnsweredJob:
 
 
 def text_sha256(text: str) -> str:
-    """Hex SHA-256 of a text: by it marks find the input or the answer, whoever gave it."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    """By this marks find an input or an answer, whoever gave it: the verdicts of judges find theirs by the same."""
+    return answer_sha256(text)
 
 
 def answered_job(

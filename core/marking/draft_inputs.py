@@ -25,6 +25,8 @@ from core.errors import InputError
 
 MOST = 100
 """Drafts that are taken where nobody says how many: more than a person marks in a sitting."""
+LOOKED_AT = 400
+"""Of a longer file so many inputs, or three times as many as are wanted, are drawn by chance and compared with each other."""
 ALIKE = 90.0
 """Two inputs are near-duplicates from here on, in percent of their signs (rapidfuzz's `ratio`: 2·matches / length of both)."""
 COMPARED = 4_000
@@ -65,6 +67,9 @@ def read_drafts(
     """
     found, problems, unusable = _read(path, task, options or ReadOptions())
     left = Counter({"unusable": unusable} if unusable else {})
+    read, found = len(found) + unusable, _drawn(found, max(LOOKED_AT, 3 * most), seed)
+    if over := read - unusable - len(found):
+        left["over"] += over
     kept: list[GoldenInput] = []
     compared = [text_to_compare(item) for item in golden]
     exact = set(compared)
@@ -83,9 +88,8 @@ def read_drafts(
             exact.add(text)
             kept.append(one)
     if len(kept) > most:
-        chosen = sorted(random.Random(seed).sample(range(len(kept)), most))
-        left["over"] = len(kept) - most
-        kept = [kept[at] for at in chosen]
+        left["over"] += len(kept) - most
+        kept = _drawn(kept, most, seed)
     if not kept:
         why = ", ".join(f"{number} {LEFT_OUT[code]}" for code, number in left.items()) or "it holds none"
         raise InputError(
@@ -100,7 +104,7 @@ def read_drafts(
             one.model_copy(update={"id": unused_id("" if one.id == UNNAMED else one.id, text_to_compare(one), names)})
         )
         names.add(named[-1].id)
-    return Drafts(tuple(named), dict(left), len(found) + unusable, problems[0] if problems else None)
+    return Drafts(tuple(named), dict(left), read, problems[0] if problems else None)
 
 
 LEFT_OUT = {
@@ -143,6 +147,13 @@ def unused_id(wanted: str, text: str, taken: Iterable[str]) -> str:
     while name in known:
         name, number = f"{plain}-{number}", number + 1
     return name
+
+
+def _drawn(inputs: list[GoldenInput], most: int, seed: int) -> list[GoldenInput]:
+    """At the most so many of them, drawn by chance, in their order."""
+    if len(inputs) <= most:
+        return inputs
+    return [inputs[at] for at in sorted(random.Random(seed).sample(range(len(inputs)), most))]
 
 
 def _read(path: Path, task: Task, options: ReadOptions) -> tuple[list[GoldenInput], list[InputError], int]:

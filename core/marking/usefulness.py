@@ -19,6 +19,7 @@ from enum import IntEnum
 from functools import cached_property
 
 from core.config.golden import Chosen
+from core.scoring.scorer import Compared, compared_by
 
 RANDOM_EVERY = 3
 """The third of three offers is one drawn by chance."""
@@ -29,7 +30,9 @@ LAMBDA = 0.5
 SAME = 98.0
 """Percent of signs from which on two answers say the same."""
 COMPARED = 4_000
-"""Characters of an answer or an input that likeness is worked out of."""
+"""Characters of an answer that likeness is worked out of."""
+COMPARED_INPUT = 1_000
+"""Those of an input, which is compared with every one that is known."""
 
 
 class Level(IntEnum):
@@ -60,8 +63,9 @@ class AnswerSide:
     modes: Sequence[str] = ()
 
     @property
-    def compared(self) -> list[tuple[str, tuple[str, ...]]]:
-        return sorted((name, tuple(values)) for name, values in self.captures.items())
+    def compared(self) -> Compared:
+        """What the two are compared by: what the checks of the content read."""
+        return compared_by(self.captures, "")
 
 
 @dataclass(frozen=True)
@@ -169,6 +173,6 @@ def _most_useful(pairs: Sequence[Pair], marked: Collection[str]) -> Pair | None:
 def _value(pair: Pair, marked: Collection[str]) -> float:
     from rapidfuzz import fuzz, process
 
-    text = pair.text[:COMPARED]
-    near = process.extractOne(text, [one[:COMPARED] for one in marked], scorer=fuzz.ratio) if marked else None
+    text = pair.text[:COMPARED_INPUT]
+    near = process.extractOne(text, [one[:COMPARED_INPUT] for one in marked], scorer=fuzz.ratio) if marked else None
     return LAMBDA * (1 - pair.likeness / 100) - (1 - LAMBDA) * (0.0 if near is None else near[1] / 100)

@@ -17,6 +17,8 @@ from core.home import Home
 from core.jobfile.drafts import DraftsSpec
 from core.jobfile.spec import JobFile
 from core.marking.answered import text_sha256
+from core.marking.draft_inputs import read_drafts
+from core.marking.expectations import asked_keys
 from core.results.load import golden_inputs
 from core.store.database import open_database
 from core.store.jobs import list_jobs
@@ -195,8 +197,9 @@ def test_what_comes_with_bakehouse_is_never_written_and_copied_where_a_person_sa
     monkeypatch.chdir(project.root)
     ours = shipped().root / "golden/judge.yaml"
     before = ours.read_bytes()
-    words = ["add", "judge", "--text", "note: kite\n\nThe kite flew.", "--expect", "notes=1"]
-    words += ["--expect", "note=kite", "--expect", "verdict=FAIL"]
+    words = ["add", "judge", "--text", "note: kite\n\nThe kite flew."]
+    for key in asked_keys(project.task("judge")):
+        words += ["--expect", f"{key}={'1' if key == 'notes' else '[kite]'}"]
     code, refused, _ = run(*words)
     assert code == 2 and refused["error"]["code"] == "shipped_task" and "--copy-task" in refused["error"]["remedy"]
     code, _, said = run(*words, "--copy-task")
@@ -252,3 +255,17 @@ def test_drafts_are_what_is_new_of_a_file_or_a_folder(
         assert list_bakeoffs(connection) == [] and run_scores(connection) == {}
         assert {one.kind for one in list_jobs(connection)} == {"drafts"}
     shutil.rmtree(folder)
+
+
+def test_of_a_long_file_so_many_as_are_wanted_are_drawn_by_chance(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.marking.draft_inputs.LOOKED_AT", 30)
+    task = letters_project(tmp_path).task("letters")
+    words = ("kiln", "choir", "harbour", "orchard", "ledger", "saddle", "lantern", "gravel", "thistle", "anvil")
+    file = tmp_path / "long.csv"
+    file.write_text("letter\n" + "".join(f"{one} {other} {one}s\n" for one in words for other in words))
+    drawn = [read_drafts(file, task, [], [], most=5, seed=seed) for seed in (1, 1, 2)]
+    assert [len(one.inputs) for one in drawn] == [5, 5, 5] and {one.read for one in drawn} == {100}
+    assert all(sum(one.left_out.values()) == 95 for one in drawn)
+    assert drawn[0] == drawn[1] and drawn[0].inputs != drawn[2].inputs
