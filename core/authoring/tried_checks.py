@@ -28,8 +28,9 @@ MOST_TRIED, TRY_SECONDS = 200, 0.2
 NOTHING: Mapping[str, Any] = {}
 MOST_KILLED = 2
 """A check that was killed so often is not tried on: it is a person who waits."""
-MOST_VALUES = 6
-"""Of a key that golden inputs expect: so many different ones are tried with each completion, no more than half the inputs'."""
+FEWEST_ASKING, MOST_VALUES = 6, 6
+"""What golden inputs expect under a key is tried with each completion where at least so many of them expect something there,
+and at most so many different things, no more than half as many as there are inputs."""
 
 
 @dataclass(frozen=True)
@@ -129,4 +130,5 @@ def _often_expected(definition: BaseDefinition, golden: Sequence[GoldenInput]) -
     keys = definition.expect_keys()
     asking = [item.expect for item in golden if keys and all(key in item.expect for key in keys)]
     different = {sha256_json({key: expect[key] for key in keys}): expect for expect in asking}
-    return list(different.values()) if 2 * len(different) <= len(asking) and len(different) <= MOST_VALUES else []
+    again = len(asking) >= FEWEST_ASKING and 2 * len(different) <= len(asking) and len(different) <= MOST_VALUES
+    return list(different.values()) if again else []

@@ -46,6 +46,7 @@ __all__ = [
     "check_hash",
     "check_id",
     "check_ids",
+    "code_files",
 ]
 
 Scorer = Callable[[Any, str, Mapping[str, Any], Captures, float], CheckResult]
@@ -135,6 +136,11 @@ def check_ids(definitions: Iterable[BaseDefinition]) -> list[str]:
         numbered = (f"{plain}-{number}" for number in count(2))
         ids.append(plain if plain not in ids else next(name for name in numbered if name not in ids))
     return ids
+
+
+def code_files(*parts: Iterable[BaseDefinition]) -> tuple[str, ...]:
+    """The files of a person that these checks run, as they are written."""
+    return tuple(dict.fromkeys(one.file for part in parts for one in part if isinstance(one, PythonCheck)))
 
 
 def capture_names(definitions: Iterable[BaseDefinition]) -> set[str]:

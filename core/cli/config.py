@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from core.checks import PythonCheck
+from core.checks import code_files
 from core.cli.common import find_project, json_option, project_option
 from core.cli.output import print_json, say
 from core.config.project import Project
@@ -76,7 +76,7 @@ def code_that_runs(project: Project) -> Iterator[str]:
     for name in project.own_task_names():
         with suppress(InputError):
             task = project.task(name)
-            files = dict.fromkeys(one.file for one in (*task.format, *task.content) if isinstance(one, PythonCheck))
+            files = code_files(task.format, task.content)
             if files and task.data.train is not None:
                 named = printable(", ".join(files))
                 yield f"{printable(name)} runs {named} here, with your rights: a check of the kind `python`"

@@ -228,8 +228,10 @@ def show_boards(
 
 
 def rescore_now(home: Home, connection: sqlite3.Connection, job_id: int) -> None:
-    from core.results.rescoring import rescore
+    from core.results.rescoring import files_run, rescore
 
+    for task, files in files_run(home, job_id).items():
+        say(f"{task}: scoring runs {', '.join(files)}, with your rights: a check of the kind `python`", error=True)
     _, is_new = rescore(home, connection, job_id, author=by())
     if is_new:
         say(

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from core.bakeoff.result import result_message, result_summary
-from core.checks import check_ids
+from core.checks import check_ids, code_files
 from core.config.project import Project, shipped
 from core.config.task import Task
 from core.errors import BakehouseError
 from core.home import Home
+from core.jobfile.spec import JobFile
 from core.results.judges import stored_book
 from core.results.load import (
     Scoring,
@@ -50,7 +51,7 @@ def rescore(home: Home, connection: sqlite3.Connection, job_id: int, *, author: 
         raise BakehouseError(
             f"Bake-off {job_id} is {state}. Only a finished bake-off can be rescored.", code="not_done"
         )
-    project = shipped() if file.project_id == shipped().id else Project.find(explicit=Path(file.project_root))
+    project = _project_of(file)
     checks = {one.name: checks_of(project.task(one.name)) for one in spec.tasks}
     timeout = project.settings.bakeoff.pattern_timeout_seconds
     tasks = [with_checks(under_test.task, checks[under_test.name]) for under_test in spec.tasks]
@@ -86,6 +87,22 @@ def rescore(home: Home, connection: sqlite3.Connection, job_id: int, *, author: 
         conclude_rescoring(connection, job_id, number, result_message(boards), result_summary(boards, references))
         stored = next(one for one in list_rescorings(connection, job_id) if one.number == number)
     return described(stored, number), True
+
+
+def files_run(home: Home, job_id: int) -> dict[str, tuple[str, ...]]:
+    """The files of the project that a rescoring runs, by task. Raises as `rescore`."""
+    file, spec = bakeoff_file(home, job_id)
+    project = _project_of(file)
+    found = {one.name: _code_files(project.task(one.name)) for one in spec.tasks}
+    return {name: files for name, files in found.items() if files}
+
+
+def _code_files(task: Task) -> tuple[str, ...]:
+    return code_files(task.format, task.content)
+
+
+def _project_of(file: JobFile) -> Project:
+    return shipped() if file.project_id == shipped().id else Project.find(explicit=Path(file.project_root))
 
 
 def checks_of(task: Task) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from core.checks import PythonCheck
+from core.checks import code_files
 from core.config.golden import GoldenSet
 from core.config.task import Task
 from core.data.examples import CHARACTERS_PER_TOKEN
@@ -89,9 +89,9 @@ def code(tasks: Iterable[Task]) -> list[str]:
     """Files of checks that will be run with the rights of the person: who had the task from elsewhere should read them
     first."""
     return [
-        f"{task.name}: scoring runs {listed(list(files))}, with your rights: a check of the kind `python`"
+        f"{task.name}: scoring runs {listed(files)}, with your rights: a check of the kind `python`"
         for task in tasks
-        if (files := dict.fromkeys(one.file for one in (*task.format, *task.content) if isinstance(one, PythonCheck)))
+        if (files := code_files(task.format, task.content))
     ]
 
 

@@ -69,6 +69,12 @@ def test_a_check_that_no_completion_passes_is_told_with_the_first_reason(check: 
     assert reason in found.reason
 
 
+def test_few_golden_inputs_say_nothing_of_other_answers() -> None:
+    check = {"check": "captured_equals", "name": "verdict"}
+    assert len(idle(check, ["### tea — Pass"], GOLDEN[:6])) == 1
+    assert idle(check, ["### tea — Pass"], GOLDEN[:5]) == []
+
+
 def test_what_a_line_of_the_data_expects_counts_before_what_golden_inputs_do() -> None:
     check = {"check": "captured_equals", "name": "note"}
     assert idle(check, expect=[{"note": "tea"}, {"note": "x"}, {"note": "x"}]) == []
