@@ -29,10 +29,14 @@ from tui.screens.start_drafts import AskDrafts, ask_drafts
 from tui.widgets.text_field import TextField
 
 
-@pytest.fixture
-def drafted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Home, Project, int]:
-    # Neither the runner nor the home's other readings are what this is about.
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the runner nor the home's other readings are what this is about."""
     monkeypatch.setattr("tui.model.background_reader.BackgroundReader.start", lambda self: None)
+
+
+@pytest.fixture
+def drafted(tmp_path: Path) -> tuple[Home, Project, int]:
     return drafted_home(tmp_path)
 
 
@@ -111,9 +115,9 @@ async def test_every_pair_can_be_marked_and_what_needs_words_is_asked_for(drafte
             if not left.missing:
                 await pressed(pilot, screen, "l" if screen.view.expected[1].missing == () else "h")
                 continue
-            await pressed(pilot, screen, "left")
-            assert "does not show" in text_of(pilot) and "✗" in text_of(pilot)
+            assert "does not show" in text_of(pilot)
             await pilot.press("e")
+            await seen(pilot, lambda: isinstance(pilot.app.screen, EditExpectations), "what lacks is asked for")
             dialog = pilot.app.screen
             assert isinstance(dialog, EditExpectations)
             await written(pilot, dialog, "verdict: ASKS", "expect days")
@@ -121,13 +125,31 @@ async def test_every_pair_can_be_marked_and_what_needs_words_is_asked_for(drafte
             assert pilot.app.screen is dialog
             await written(pilot, dialog, "verdict: ASKS, days: [1", "not valid YAML")
             await written(pilot, dialog, "verdict: ASKS, days: 1", "can be written")
+            offer = screen.view.offer
             await pilot.press("enter")
             await seen(pilot, lambda: pilot.app.screen is screen, "the screen again")
             assert "(yours)" in text_of(pilot)
             await pressed(pilot, screen, "b")
+            await seen(pilot, lambda before=offer: screen.view and screen.view.offer != before, "the next pair")
         assert "Nothing is left to mark" in text_of(pilot)
         assert len(project.golden(project.task("letters")).inputs) == 2 + len(LETTERS)
         assert golden(project).startswith(GOLDEN)
+
+
+async def test_a_decision_that_lacks_expectations_asks_for_them_and_is_carried_out_with_them(tmp_path: Path) -> None:
+    said = {ONE: {"fee": "In May. DAYS: 3"}, OTHER: {"fee": "VERDICT: ASKS"}}
+    drafted = drafted_home(tmp_path, said, {"fee": LETTERS["fee"]})
+    _, project, _ = drafted
+    async with marking(drafted) as (pilot, screen):
+        await pilot.press("left")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, EditExpectations), "what lacks is asked for")
+        dialog = pilot.app.screen
+        assert isinstance(dialog, EditExpectations)
+        await written(pilot, dialog, "verdict: ASKS, days: 3", "can be written")
+        await pilot.press("enter")
+        await seen(pilot, lambda: newest(project).id == "fee", "the golden input")
+        assert newest(project).expect == {"verdict": "ASKS", "days": 3}
+        await seen(pilot, lambda: screen.view and screen.view.offer is None, "that nothing is left")
 
 
 async def test_a_file_that_others_have_written_is_told_and_read_again(drafted: tuple[Home, Project, int]) -> None:

@@ -113,6 +113,8 @@ class MarkingScreen(RowsScreen):
         self.told = Line()
         self.expect: dict[str, Any] | None = None
         """What the person wrote for the input that is offered."""
+        self.decision: Decision | None = None
+        """The decision that was asked for last."""
 
     @property
     def takes_keys(self) -> bool:
@@ -165,6 +167,8 @@ class MarkingScreen(RowsScreen):
         self._paint()
         if answer.code == "shipped_task":
             self._ask_copy()
+        elif answer.code == "open_expectations" and self.decision is not None:
+            self._edit(self.decision)
 
     def _ask_copy(self) -> None:
         """The golden file that comes with Bakehouse is never written."""
@@ -187,6 +191,7 @@ class MarkingScreen(RowsScreen):
         from core.runner.client import author
 
         view, home, expect = self.view, self.context.home, self.expect
+        self.decision = decision
         if view is not None and view.offer is not None:
             self._ask(lambda: marking.mark_offer(home, view, decision, expect, author(AUTHOR)))
 
@@ -196,18 +201,26 @@ class MarkingScreen(RowsScreen):
             self._ask(lambda: marking.undo_last(home, view))
 
     def action_edit(self) -> None:
+        self._edit(None)
+
+    def _edit(self, decision: Decision | None) -> None:
+        """Have the expectations written. With a decision they are what it lacked, and it is carried out with them."""
         from core.marking.written_expect import expect_text
 
         view = self.view
         if view is None or view.offer is None or view.expected is None:
             return
-        begun = min(view.expected, key=lambda one: len(one.missing))
+        left, right = view.expected
+        begun = {"left": left, "right": right}.get(decision or "", min(left, right, key=lambda one: len(one.missing)))
         text = expect_text(begun.values, begun.missing) if self.expect is None else expect_text(self.expect)
 
         def answered(expect: dict[str, Any] | None) -> None:
-            if expect is not None:
-                self.expect = expect
-                self._paint()
+            if expect is None:
+                return
+            self.expect = expect
+            self._paint()
+            if decision is not None:
+                self.action_mark(decision)
 
         self.app.push_screen(EditExpectations(view.session.task, text), answered)
 
