@@ -31,7 +31,7 @@ from core.submission.enqueue import store
 from core.submission.extension import Extended, extended, require_former, told_of_former, united
 from core.submission.few_shot import example_pool, repeats_golden
 from core.submission.input_store import golden_file
-from core.submission.judges import find_judges, keep_verdicts, known_verdicts, look_at_judges
+from core.submission.judges import checked_judges, keep_verdicts, known_verdicts
 from core.submission.possible import refuse_impossible, still_to_serve
 from core.submission.server_memory import ServersMemory, servers_memory
 from core.submission.taken_over import TakenOver, taken_over
@@ -157,8 +157,8 @@ def check_bakeoff(
         asked = refuse_impossible(candidates, remarks, ask, to_come)
     refuse_doubles(candidates, [one.task for one in tasks], asked)
     # What is given has no board, so that nobody judges it.
-    judges = find_judges(home, project, [one.task for one in tasks] if given is None else [])
-    look_at_judges(judges, candidates, asked, remarks, ask)
+    counts = [(one.task, one.answers * len(candidates)) for one in tasks] if given is None else []
+    judges = checked_judges(home, connection, project, counts, candidates, asked, remarks, ask)
     verdicts = known_verdicts(connection, [(one.task, one.golden.inputs) for one in tasks])
     remarks += [
         *marks(candidates),

@@ -31,6 +31,25 @@ def measured_paces(connection: sqlite3.Connection, project_id: str) -> Pace:
     return found
 
 
+def measured_judges(connection: sqlite3.Connection, project_id: str) -> dict[str, float]:
+    """Seconds a verdict by the judge's name, the newest that bake-offs and judgings of a project took."""
+    rows = connection.execute(
+        """
+        SELECT coalesce(json_extract(result, '$.summary.judges'),
+                        json_extract(result, '$.summary.rescoring.summary.judges')) AS judges
+        FROM jobs WHERE kind IN ('bakeoff', 'judging') AND state = 'done' AND project_id = ? AND judges IS NOT NULL
+        ORDER BY ended_at DESC LIMIT ?
+        """,
+        [project_id, MOST_BAKEOFFS],
+    ).fetchall()
+    found: dict[str, float] = {}
+    for row in rows:
+        for one in json.loads(row["judges"]):
+            if one["verdicts"] > 0:
+                found.setdefault(one["judge"], one["seconds"] / one["verdicts"])
+    return found
+
+
 def expected_seconds(candidate: CandidateSpec, answers: Mapping[str, int], paces: Pace) -> float | None:
     """What so many answers to each task take, by its name; None where nothing like it was measured.
 

@@ -11,7 +11,7 @@ from core.config.golden import GoldenInput
 from core.config.project import Project
 from core.config.task import Task
 from core.errors import BakehouseError, InputError, NotFoundError
-from core.format import listed
+from core.format import duration, listed, plural
 from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec
 from core.jobfile.kin import kin_of
@@ -20,8 +20,27 @@ from core.scoring.to_judge import judge_checks
 from core.scoring.verdicts import GivenVerdict, asked_hash
 from core.store.verdicts import JudgeVerdict, verdicts_of_checks
 from core.submission.asked_servers import Ask, Asked, ServedFacts, ask_servers, served_facts, served_place
+from core.submission.expected_time import measured_judges
 from core.submission.input_store import keep_content
 from core.submission.server_candidates import server_candidate
+
+
+def checked_judges(
+    home: Home,
+    connection: sqlite3.Connection,
+    project: Project,
+    tasks: Sequence[tuple[Task, int]],
+    candidates: Sequence[CandidateSpec],
+    asked: Asked,
+    remarks: list[str],
+    ask: Ask | None = served_facts,
+) -> list[CandidateSpec]:
+    """The judges of these tasks, each of which has so many answers, with all that is known of them in `remarks`. Raises as
+    `find_judges` and `look_at_judges`."""
+    judges = find_judges(home, project, [task for task, _ in tasks])
+    look_at_judges(judges, candidates, asked, remarks, ask)
+    remarks += verdict_remarks(connection, project.id, tasks, judges)
+    return judges
 
 
 def find_judges(home: Home, project: Project, tasks: Iterable[Task]) -> list[CandidateSpec]:
@@ -76,6 +95,29 @@ def look_at_judges(
                 "judge is left out of the content scores"
             )
         remarks += kin_remarks(judge, candidates, {**asked, **told})
+
+
+def verdict_remarks(
+    connection: sqlite3.Connection, project_id: str, tasks: Iterable[tuple[Task, int]], judges: Iterable[CandidateSpec]
+) -> list[str]:
+    """How many verdicts each judge is asked for at most, and how long they take where that was measured. `tasks` are each with
+    the number of its answers; the same answer to one input is judged once."""
+    counts: dict[str, int] = {}
+    for task, answers in tasks:
+        for _, check in judge_checks(task):
+            counts[check.model] = counts.get(check.model, 0) + answers * len(check.verdicts)
+    paces = measured_judges(connection, project_id) if counts else {}
+    found = []
+    for judge in judges:
+        count = counts[judge.name]
+        seconds = paces.get(judge.name)
+        takes = (
+            "how long is not known: it was not measured here"
+            if seconds is None
+            else f"about {duration(count * seconds)}"
+        )
+        found.append(f"the judge {judge.name} is asked for up to {plural(count, 'verdict')}, {takes}")
+    return found
 
 
 def kin_remarks(judge: CandidateSpec, candidates: Sequence[CandidateSpec], asked: Asked) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,19 @@ def test_the_judge_is_a_served_model_that_the_job_asks_beside_its_candidates(kit
     assert spec.judges == [judge] and spec.earlier_verdicts is None
     assert spec.gpu_use.mode == "serving" and spec.gpu_use.loads_models
     assert [*spec.gpu_use.asked.values()] == [("grader",)], "the runner knows what the job leaves in Ollama's memory"
-    assert not any("grader" in remark for remark in remarks)
+    (told,) = [remark for remark in remarks if "grader" in remark]
+    assert "up to 6 verdicts, how long is not known" in told
+
+
+def test_how_long_a_judge_takes_is_told_from_what_it_took(kitchen: Kitchen) -> None:
+    job = kitchen.submit(kitchen.wanted("plain"))
+    kitchen.end(job)
+    took = {"judge": "served:grader", "verdicts": 10, "seconds": 25.0}
+    with contextlib.closing(open_database(kitchen.home)) as connection, transaction(connection):
+        result = json.dumps({"summary": {"judges": [took, {"judge": "x", "verdicts": 0, "seconds": 3.0}]}})
+        connection.execute("UPDATE jobs SET result = ? WHERE id = ?", [result, job.id])
+    _, remarks = checked(kitchen, "served:grader")
+    assert any("up to 6 verdicts, about 15 s" in remark for remark in remarks)
 
 
 @pytest.mark.parametrize("model", ["plain", "job:3", "../models/plain"])

@@ -18,6 +18,7 @@ from core.results.trainings import bakeoff_matrix, training_jobs
 from core.statistics.comparison import Comparison
 from core.store.rescorings import ORIGINAL
 from core.store.results import BakeoffRow
+from core.wording.judges import judge_lines, unjudged_words
 from core.wording.runs import trainings
 from core.wording.staleness import stale_words, unknown_words
 from tui.model.snapshot import Board, Changed, CheckMarks, RankedCandidate, Scored
@@ -101,7 +102,7 @@ def board_of(
         headline=found.headline.text,
         headline_short=found.headline.short,
         headline_difference=found.headline.difference,
-        notes=found.notes,
+        notes=(*filter(None, [unjudged_words(found, row.job_id)]), *judge_lines(found), *found.notes),
         incumbent=found.incumbent,
         scored=Scored(scoring.number, scoring.newest, scoring.time, scoring.author, scoring.changes, scoring.outdated),
         original=original,
