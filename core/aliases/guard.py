@@ -16,8 +16,9 @@ from core.store.fleet import LLAMA_SERVER, Alias, aliases, tasks_of, versions
 from core.store.fleet_changes import open_change_of, open_changes
 from core.store.jobs import JobRow
 
-ON_ITS_WAY = frozenset({"placing", "verifying"}) | WAITING_PHASES - {"waiting_for_job"}
-"""Phases of a change in which the alias may be touched at any moment, and that wait for no job that asks."""
+ON_ITS_WAY = frozenset({"placing", "verifying"}) | WAITING_PHASES
+"""Phases of a change in which the alias may be touched at any moment. One that waits for a job that asks is among them: it
+waits for what runs already, not for what is queued, or a rollback would come after all bake-offs of a night."""
 
 
 def require_no_alias(connection: sqlite3.Connection, url: str, name: str, key: str) -> None:
@@ -57,7 +58,7 @@ def require_deploys_beside(home: Home, connection: sqlite3.Connection, job: JobR
 
 
 def served_alias_on_its_way(connection: sqlite3.Connection) -> str | None:
-    """The first alias that is a served model of this home and is on its way to another model now, not only waiting for that.
+    """The first alias that is a served model of this home and is on its way to another model, or is next.
 
     A job that asks such servers has to wait: it would be answered by either, or by none.
     """

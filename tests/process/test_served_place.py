@@ -22,7 +22,7 @@ from core.store.fleet import get_version
 from core.store.fleet_changes import ChangeState, FleetChange
 from tests.support.served_alias import ALIAS, CANDIDATE, FORMER, Counter, counter, serving, target_of
 from tests.support.served_models import kill, reached
-from tests.support.stored import job_in
+from tests.support.stored import job_in, step
 from tests.support.waiting import wait_until
 
 __all__ = ["counter", "serving"]
@@ -260,6 +260,10 @@ def test_it_waits_for_a_job_that_asks_a_server_of_this_machine(
         serving.place.place(serving.alias(), change.target)
     assert waits.value.code == "waiting_for_job" and f"job {job}" in waits.value.message
     assert read_state(serving.home, ALIAS) == before
+    with serving.connection as connection:
+        job_in(connection, "ready")
+        step(connection, job, "done")
+    assert "waiting_for_job" not in serving.carried(change), "it waits for none that is queued, which waits for it"
 
 
 def test_a_disk_that_fills_up_on_the_way_leaves_what_was_before(

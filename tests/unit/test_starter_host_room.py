@@ -17,7 +17,7 @@ from core.jobfile.gpu_use import EXCLUSIVE, GpuUse, GpuUses
 from core.runner.starter import Starter
 from core.store.database import transaction
 from core.store.fleet import LLAMA_SERVER, Target, insert_alias
-from core.store.fleet_changes import open_change, set_phase
+from core.store.fleet_changes import finish_change, open_change, set_phase
 from core.store.jobs import get_job
 from tests.support.clock import FakeClock
 from tests.support.played_shim import PlayedShim
@@ -119,6 +119,24 @@ def test_a_job_that_asks_a_server_waits_while_the_model_of_an_alias_is_replaced(
     machine.rounds(30)
     reason = get_job(connection, job).reason
     assert (machine.launched, reason.code, reason.values["alias"]) == ([], "alias_moving", "note")
-    set_phase(connection, change.id, "waiting_for_job")  # nothing is touched yet, and the change waits for such jobs
+    finish_change(connection, change.id, "failed")
+    machine.rounds(2)
+    assert get_job(connection, job).reason.code != "alias_moving"
+
+
+def test_a_change_that_waits_for_a_job_that_asks_comes_before_those_in_the_queue(machine: Machine) -> None:
+    """Else a rollback comes after all bake-offs of a night."""
+    machine.available = 20 * GB
+    connection = machine.connection
+    with transaction(connection):
+        alias = insert_alias(connection, server=LLAMA_SERVER, url="", name="note", name_key="note")
+        change = open_change(
+            connection, alias_id=alias.id, kind="rollback", author="Ada", target=Target("four", "ab"), from_version=None
+        )
+        set_phase(connection, change.id, "waiting_for_job")
+    job = machine.submit(GpuUse("serving", {}, beside_programs=True))
+    machine.rounds(10)
+    assert machine.launched == [] and get_job(connection, job).reason.code == "alias_moving"
+    finish_change(connection, change.id, "failed")
     machine.rounds(2)
     assert get_job(connection, job).reason.code != "alias_moving"
