@@ -29,7 +29,7 @@ THIRTEEN = (*VAULT, *OTHERS, "note")
 
 
 class Box:
-    """A home, a project with three tasks of its own, and an Ollama with twelve models; the thirteenth is a served model of the home."""
+    """A home, a project with three own tasks, and an Ollama with twelve models; the thirteenth is a served model."""
 
     def __init__(self, fleet: StoredFleet, server: OllamaStandin, capsys: pytest.CaptureFixture[str]) -> None:
         self.fleet, self.server, self.capsys = fleet, server, capsys
