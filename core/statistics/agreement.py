@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from core.statistics.paired import LEVEL, ROUNDING, Interval, t_quantile
+from core.statistics.paired import ALPHA, LEVEL, ROUNDING, Interval, t_quantile
 from core.statistics.proportions import wilson
 
 LEAST_CLUSTERS = 8
@@ -30,6 +30,7 @@ class RaterAgreement:
 
     `share` is how often both said the same, in [0, 1], its interval Wilson's over clusters. `kappa` is in [−1, 1], 0 where they
     agree as often as chance would have them; None where both say one and the same of everything, which tells nothing.
+    `perfect_p`: where they agree on all, how likely a guess with the same margin is to do so; else None.
     """
 
     pairs: int
@@ -38,14 +39,17 @@ class RaterAgreement:
     share_interval: Interval
     kappa: float | None
     kappa_interval: Interval
+    perfect_p: float | None = None
 
     @property
     def beyond_chance(self) -> bool | None:
         """Whether more than chance is shown; None where the ratings cannot tell, False where chance does as well or better."""
-        if self.kappa is None:
+        if self.kappa is None or self.clusters < LEAST_CLUSTERS:
             return None
         if self.kappa <= ROUNDING:
             return False
+        if self.perfect_p is not None:
+            return True if self.perfect_p <= ALPHA / 2 else None
         low = self.kappa_interval.low
         return True if low is not None and low > 0 else None
 
@@ -74,7 +78,14 @@ def rater_agreement(
     share = _share(whole)
     kappa = _kappa(whole)
     interval = _interval(kappa, whole, tables.values())
-    return RaterAgreement(len(pairs), n, share, wilson(share * n, n), kappa, interval)
+    perfect = None if kappa is None or kappa < 1 - ROUNDING else _perfect_p(whole, n)
+    return RaterAgreement(len(pairs), n, share, wilson(share * n, n), kappa, interval, perfect)
+
+
+def _perfect_p(table: Table, n: int) -> float:
+    """1 over the number of ways in which n ratings can be in the order that they are in, with the margin that they have."""
+    total = sum(table.values())
+    return math.exp(math.fsum(math.lgamma(n * count / total + 1) for count in table.values()) - math.lgamma(n + 1))
 
 
 def _share(table: Table) -> float:

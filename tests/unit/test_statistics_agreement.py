@@ -36,10 +36,13 @@ def test_where_both_say_the_same_of_all_nothing_can_be_told() -> None:
     assert rater_agreement([], []).share is None
 
 
-def test_perfect_and_few_ratings_have_no_interval_and_show_nothing() -> None:
-    perfect, few = of_counts(6, 0, 0, 6), of_counts(2, 1, 1, 2)
-    assert perfect.kappa == 1 and not perfect.kappa_interval.estimable and perfect.beyond_chance is None
+def test_few_ratings_show_nothing_and_perfect_ones_what_a_guess_would_not_reach() -> None:
+    few, agrees, lone = of_counts(2, 1, 1, 2), of_counts(6, 0, 0, 6), of_counts(11, 0, 0, 1)
     assert few.pairs < LEAST_CLUSTERS and not few.kappa_interval.estimable and few.beyond_chance is None
+    assert of_counts(1, 2, 2, 1).beyond_chance is None, "six do not show that a judge is no better than chance either"
+    assert agrees.kappa == 1 and not agrees.kappa_interval.estimable
+    assert agrees.perfect_p == pytest.approx(1 / 924) and agrees.beyond_chance is True
+    assert lone.perfect_p == pytest.approx(1 / 12) and lone.beyond_chance is None
 
 
 def test_ratings_that_can_be_exchanged_have_one_margin() -> None:
