@@ -25,6 +25,11 @@ from tests.support.job_files import put_job
 from tests.support.stored import step_to
 
 BASE, WORDY, TUNED = "SmolLM2-135M base", "SmolLM2-135M hot", "SmolLM2-135M tuned"
+INPUTS = (
+    *("empty", "very-short", "wrong-format", "own-output", "batch-of-three", "batch-of-two", "ski-wax", "hearing-aid"),
+    *("copper-roof", "diary-rust", "pep-talk", "hearsay", "half-finished"),
+)
+"""Golden inputs of the judge by name: its set grows, and what is counted here stays."""
 RIGHT = """### {note} — {verdict} ({mean}/5)
 | Criterion | Score | Reason |
 |---|---|---|
@@ -52,7 +57,8 @@ def home_with_modes(folder: Path, rescored: bool = True) -> tuple[Home, int]:
     project = folder / "project"
     new_project(project)
     task, model = shipped().task("judge"), shipped().model("SmolLM2-135M")
-    inputs = list(shipped().golden(task).inputs)
+    by_id = {item.id: item for item in shipped().golden(task).inputs}
+    inputs = [by_id[name] for name in INPUTS]
     golden = keep_document(home, [item.model_dump(mode="json") for item in inputs], "judge.golden.json", "test")
     candidates = [
         CandidateSpec(name=BASE, form="base", model=model),
