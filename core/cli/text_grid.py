@@ -36,7 +36,11 @@ def grid(lines: Sequence[Sequence[str]], width: int, *, left: int = 1, last: Seq
 
 
 def wrap(text: str, width: int, indent: int = 2) -> Iterator[str]:
-    """Lines of at most `width` terminal cells, broken between words (and inside a word that is wider than a line)."""
+    """Lines of at most `width` terminal cells (of two, where there is but one), broken between words, and inside a word that is
+    wider than a line."""
+    width = max(width, 2)
+    # An indent as wide as the line leaves no room for a sign: a word would never come to its end.
+    indent = min(indent, width - 2)
     line = ""
     for word in re.findall(r"^ +\S*|\S+", printable(text)):
         if line and cell_width(line) + 1 + cell_width(word) <= width:
