@@ -10,7 +10,7 @@ import pytest
 from core.config.golden import GoldenInput
 from core.config.project import shipped
 from core.config.task import Task
-from core.scoring.scorer import Scorer, part_score
+from core.scoring.scorer import Scorer, part_score, plan_all
 from tests.support.invented_answers import answer
 from tests.unit.test_task_answers import NEEDS_A_MODEL, TASKS, needs_a_process, written
 
@@ -71,3 +71,18 @@ def test_one_good_answer_does_not_do_for_all_inputs(name: str) -> None:
     for good in (one for one in written(name) if one.quality == "good"):
         _, content = means(name, {item.id: good.answer for item in inputs(name) if item.id != good.input})
         assert content <= BY_CHANCE.get(name, MOST_CONTENT), (good.input, content)
+
+
+@pytest.mark.parametrize("name", [name for name in TASKS if shipped().task(name).data.train is not None])
+@pytest.mark.parametrize(
+    "text", ["", "I'm ready to help. What's your question?", "The text is in English. " * 40, "- one\n" * 40]
+)
+def test_what_a_base_model_writes_passes_no_format_check(name: str, text: str) -> None:
+    """A check that only forbids something would flatter a model that has nothing of the form."""
+    task = task_of(name)
+    for item in inputs(name):
+        found = Scorer(task, [item], 5.0).score(answer("lazy", name, item.id, 1, text))
+        assert found is not None
+        forms = {check.id for check in plan_all(task, [item])[item.id] if check.part == "format"}
+        points = {check[0]: value for check, value in zip(found.checks, found.points, strict=True)}
+        assert {check: points[check] for check in forms if points[check] > 0} == {}, item.id

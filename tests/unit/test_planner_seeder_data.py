@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 
+from core.checks import build
 from core.config.project import shipped
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -67,15 +68,45 @@ def test_a_plan_is_of_its_goal(prompt: str, completion: str) -> None:
 
 @pytest.mark.parametrize(("prompt", "completion"), SEEDS)
 def test_a_note_is_of_its_source(prompt: str, completion: str) -> None:
-    *notes, last = completion.split("\n\n")
-    assert last == f"SEEDS: {len(notes)}"
+    head, *notes = completion.split("\n\n")
+    number, *source = head.splitlines()
+    assert number == f"SEEDS: {len(notes)}"
     given = re.match(r"source: (.+)", prompt)
-    for note in notes:
-        title, _, _, claim, source = note.splitlines()
-        assert source == f"source: {given[1] if given else 'unknown'}"
+    assert source == ([f"source: {given[1] if given else 'unknown'}"] if notes else [])
+    titles = []
+    for place, note in enumerate(notes, start=1):
+        heading, _, _, claim = note.splitlines()
         assert [number for number in NUMBER.findall(claim) if number not in prompt] == []
-        assert title.removeprefix("## ") != claim.removeprefix("claim: ").rstrip(".")
-    assert len({note.splitlines()[0] for note in notes}) == len(notes)
+        titles.append(heading.removeprefix(f"## {place}/{len(notes)} "))
+        assert not titles[-1].startswith("#") and titles[-1] != claim.removeprefix("claim: ").rstrip(".")
+    assert len(set(titles)) == len(titles)
+
+
+@pytest.mark.parametrize(
+    ("number", "headings", "right"),
+    [
+        ("1", ["1/1"], True),
+        ("3", ["1/3", "2/3", "3/3"], True),
+        ("4", ["1/4", "2/4", "3/4", "4/4"], True),
+        ("2", ["1/2"], False),
+        ("2", ["2/2"], False),
+        ("2", ["2/2", "1/2"], False),
+        ("2", ["1/2", "2/2", "2/2"], False),
+        ("2", ["1/2", "2/2", "3/2"], False),
+        ("2", ["1/2", "2/2", "1/1"], False),
+        ("3", ["1/2", "2/2"], False),
+        ("2", ["1/3", "2/3", "3/3"], False),
+        ("3", ["1/3", "3/3"], False),
+        ("5", ["1/5", "2/5", "3/5", "4/5", "5/5"], False),
+        ("0", ["1/1"], False),
+        ("", ["1/1"], False),
+    ],
+)
+def test_notes_are_numbered_up_to_the_number_at_the_start(number: str, headings: list[str], right: bool) -> None:
+    note = "## {} Eels climb grass\nkind: fact\ntags: eels, rivers\nclaim: Young eels climb wet grass beside a weir."
+    answer = "\n\n".join([f"SEEDS: {number}\nsource: Weir keeper", *map(note.format, headings)])
+    check = next(check for check in shipped().task("seeder").format if check.id == "numbered")
+    assert (build(check, 5.0).score(answer, {}).value == 1) == right
 
 
 def test_the_data_is_varied() -> None:
@@ -85,7 +116,7 @@ def test_the_data_is_varied() -> None:
     undated = sum("\nDue: none\n" in completion and "\nNEXT: " in completion for _, completion in plans)
     assert undated >= 5
     assert {len(below(completion, "Tried")) for _, completion in plans} >= {0, 1, 2}
-    counts = Counter(completion.rsplit(" ", 1)[1] for _, completion in seeds)
+    counts = Counter(completion.splitlines()[0].removeprefix("SEEDS: ") for _, completion in seeds)
     assert set(counts) == {"0", "1", "2", "3", "4"} and 0.1 <= counts["0"] / len(seeds) <= 0.25
     kinds = Counter(re.findall(r"^kind: (\w+)$", "\n".join(answer for _, answer in seeds), flags=re.MULTILINE))
     assert min(kinds[kind] for kind in ("fact", "method", "view", "question")) >= 10
