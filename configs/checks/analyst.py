@@ -18,26 +18,58 @@ LOW = re.compile(r"\b(?:lowest|fewest|least|smallest|weakest|minimum|quietest|wo
 
 
 def findings_true(
-    text: str, expect: Mapping[str, Any], captures: Mapping[str, Sequence[str]]
+    text: str, expect: Mapping[str, Any], captures: Mapping[str, Sequence[str]], asked: str
 ) -> bool | tuple[float, str]:
     """Each finding has figures of the input or of the results alone, and does not contradict them.
 
     A contradiction is seen where a finding names one label: its figure is another one's, or it is called highest or lowest
-    and is not; and where the change comes with a word for the other direction. `expect.figures` are the rows that count.
+    and is not; and where the change comes with a word for the other direction. Labels are compared where the table can be
+    read: where its rows add up to the total that is expected.
     """
     findings = re.findall(r"^\d\.[ \t]+(.+)$", text, re.MULTILINE)
     if not expect["findings"]:
         return (0.0, "a finding without figures") if findings else True
-    reasons = [_wrong(finding, expect) for finding in findings]
+    figures = figures_of(asked, expect["total"])
+    known = {abs(float(value)) for value in (expect["total"], expect["change"]) if not isinstance(value, str)}
+    known |= _stated(asked) | ({float(len(figures))} if figures else set())
+    reasons = [_wrong(finding, figures, known, expect) for finding in findings]
     most = max(len(findings), expect["findings"])
     good = sum(not reason for reason in reasons)
     first = next(filter(None, reasons), f"{len(findings)} findings, {expect['findings']} expected")
     return True if good == most else (good / most, first)
 
 
-def _wrong(finding: str, expect: Mapping[str, Any]) -> str:
+def figures_of(table: str, total: Any) -> dict[str, float]:
+    """The rows of a table by their labels, read as columns, as `label: figure`, as JSON or as parts of a sentence: in whichever
+    way they add up to the total, with at most one row left out (a sum). Empty where none does."""
+    plain = re.sub(r"\([^()\n]*\)", "", table).replace("\u2212", "-")
+    lines = [line.strip().strip("|") for line in plain.splitlines()]
+    ways = [[re.split(sign, line) for line in lines] for sign in (r"\|", ";", "\t", ",", ":", r"\s{2,}")]
+    ways.append([list(pair) for pair in re.findall(r'"([^"]+)"\s*:\s*(-?\d+(?:\.\d+)?)', plain)])
+    ways.append([re.split(r"\s+(?=-?\d\S*$)", part) for part in re.split(r"[,;:.]\s+|\n", plain)])
+    for cells in ways:
+        rows = [(row[0].strip(), _figure(row[-1])) for row in cells if len(row) > 1]
+        found = [(label, figure) for label, figure in rows if label and figure is not None]
+        for left_out in (None, *range(len(found))):
+            kept = [row for place, row in enumerate(found) if place != left_out]
+            if len(kept) > 1 and not isinstance(total, str) and abs(sum(row[1] for row in kept) - total) < 0.001:
+                return dict(kept)
+    return {}
+
+
+def _figure(cell: str) -> float | None:
+    """The number with which a cell begins."""
+    found = re.match(r"\s*(-?\d+(?:[ \u00a0\u202f']\d{3})*(?:[.,]\d+)*)(?!\w)", cell)
+    if found is None:
+        return None
+    digits = re.sub(r"[ \u00a0\u202f']", "", found[1])
+    thousands = re.fullmatch(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?", digits)
+    written = digits.replace(",", "" if thousands else ".")
+    return float(written) if written.count(".") < 2 else None
+
+
+def _wrong(finding: str, figures: Mapping[str, float], known: set[float], expect: Mapping[str, Any]) -> str:
     """Why the finding is not true; empty when nothing speaks against it."""
-    figures = {str(label): float(figure) for label, figure in expect["figures"]}
     named, rest = [], finding
     for label in sorted(figures, key=len, reverse=True):  # "North Sea" before "North"
         spelt = re.compile(rf"(?<!\w){re.escape(label)}(?!\w)", re.IGNORECASE)
@@ -46,7 +78,6 @@ def _wrong(finding: str, expect: Mapping[str, Any]) -> str:
             rest = spelt.sub(" ", rest)
     change = expect["change"]
     results = {abs(float(value)) for value in (expect["total"], change) if not isinstance(value, str)}
-    known = {*results, *_stated(expect["given"]), float(len(figures))}
     numbers = list(_numbers(rest))
     if not numbers:
         return "" if named and any(sign.isdigit() for sign in finding) else "a finding has no figure"

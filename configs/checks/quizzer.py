@@ -37,13 +37,13 @@ def facts_asked(text: str, expect: Mapping[str, Any], captures: Mapping[str, Seq
     return True if good == most else (good / most, f"{good} of {most} questions ask for a fact with its right answer")
 
 
-def quotes_in_note(text: str, expect: Mapping[str, Any], captures: Mapping[str, Sequence[str]]) -> Outcome:
+def quotes_in_note(text: str, expect: Mapping[str, Any], captures: Mapping[str, Sequence[str]], asked: str) -> Outcome:
     """Each quote stands in the note, whatever its blanks, dashes and quotation marks, and no two are the same."""
-    questions, note = _questions(text), _plain(expect["note"])
+    questions, note = _questions(text), _plain(asked)
     if questions is None:
         return 0.0, "no quiz"
     if not questions:
-        return (0.0, "no quotes") if expect["facts"] else True
+        return (0.0, "no quotes") if expect["questions"] else True
     quotes = {_plain(one["quote"]).strip(' ."…') for one in questions}
     good = sum(quote != "" and quote in note for quote in quotes)
     return (

@@ -7,21 +7,37 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-DAYS = {name[:3]: name for name in ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")}
+DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+# In the languages of the logs; where several have as many entries, the first counts.
+NAMES = [
+    names.split()
+    for names in (
+        "Monday Tuesday Wednesday Thursday Friday Saturday Sunday",
+        "Montag Dienstag Mittwoch Donnerstag Freitag Samstag Sonntag",
+        "lundi mardi mercredi jeudi vendredi samedi dimanche",
+        "lunes martes miércoles jueves viernes sábado domingo",
+        "lunedì martedì mercoledì giovedì venerdì sabato domenica",
+        "maandag dinsdag woensdag donderdag vrijdag zaterdag zondag",
+        "måndag tisdag onsdag torsdag fredag lördag söndag",
+        "mandag tirsdag onsdag torsdag fredag lørdag søndag",
+        "segunda terça quarta quinta sexta sábado domingo",
+        "poniedziałek wtorek środa czwartek piątek sobota niedziela",
+    )
+]
 
 
 def quotes_of_their_days(
-    text: str, expect: Mapping[str, Any], captures: Mapping[str, Sequence[str]]
+    text: str, expect: Mapping[str, Any], captures: Mapping[str, Sequence[str]], asked: str
 ) -> bool | tuple[float, str]:
     """Each quote stands in the log, in the entry of the day that it is said to be from, and the days differ.
 
-    `expect.day_names` are the days' names in the log where they are not English. An entry begins where a line or a sentence
-    begins with the name of a day or its first three letters.
+    An entry begins where a line or a sentence begins with the name of a day, in whichever language has most entries, or with
+    its first three letters.
     """
     quotes = list(zip(captures.get("day", ()), captures.get("quote", ()), strict=False))
     if not expect["quotes"]:
         return (0.0, "a quote where nothing was logged") if quotes else True
-    entries = _entries(expect["log"], expect.get("day_names", DAYS))
+    entries = max((_entries(asked, dict(zip(DAYS, names, strict=True))) for names in NAMES), key=len)
     good = {day for day, quote in quotes if _plain(quote).strip(' ."…') in entries.get(day, "")}
     most = max(len(quotes), expect["quotes"])
     return (

@@ -30,7 +30,7 @@ FRACTIONS = {
 
 
 def figures_of_text(
-    text: str, expect: Mapping[str, Any], captures: Mapping[str, Sequence[str]]
+    text: str, expect: Mapping[str, Any], captures: Mapping[str, Sequence[str]], asked: str
 ) -> bool | tuple[float, str]:
     """Each figure of the summary stands in the text, as digits or as a word or a fraction; the share is that of its figures.
 
@@ -39,9 +39,9 @@ def figures_of_text(
     said = captures.get("_statement", ())
     if not said or (expect["points"] and list(said) == ["No text."]):
         return 0.0, "no summary"
-    known = _stated(expect["given"])
+    known = _stated(asked)
     spelt = WORDS | FRACTIONS
-    known |= {float(spelt[word]) for word in re.findall(r"\w+", expect["given"].casefold()) if word in spelt}
+    known |= {float(spelt[word]) for word in re.findall(r"\w+", asked.casefold()) if word in spelt}
     found = [token for part in said for token in _numbers(part)]
     wrong = [token for token in found if not token & known]
     return (1 - len(wrong) / len(found), f"{len(wrong)} × a figure that is not in the text") if wrong else True

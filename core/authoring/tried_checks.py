@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.checks import build, check_ids
-from core.checks.base import BaseDefinition, Captures, CheckResult
+from core.checks.base import AskedInput, BaseDefinition, Captures, CheckResult
 from core.checks.isolated import Kills
 from core.checks.judge import JudgeCheck
 from core.checks.python import PythonCheck
@@ -77,7 +77,11 @@ def idle_checks(
 def _is_known(definition: BaseDefinition, examples: Sequence[Example]) -> bool:
     """Whether the expectations that a function of a person reads are those of the completions: without, it may say no to
     all."""
-    return not isinstance(definition, PythonCheck) or any(example.expect is not None for example in examples)
+    return not _expects(definition) or any(example.expect is not None for example in examples)
+
+
+def _expects(definition: BaseDefinition) -> bool:
+    return isinstance(definition, PythonCheck) and definition.function_reads.expects
 
 
 def _tried(
@@ -92,13 +96,14 @@ def _tried(
     keys = definition.expect_keys()
     if example.expect is not None and all(key in example.expect for key in keys):
         expectations: Sequence[Mapping[str, Any]] = [example.expect]
-    elif isinstance(definition, PythonCheck):
+    elif _expects(definition):
         expectations = [golden[place % len(golden)].expect if golden else NOTHING]
     else:
         expectations = often if keys else [NOTHING]
     for expect in expectations:
         check = build(definition, TRY_SECONDS, captured.kills)
-        result = check.score(example.completion, expect, captured.of(definition, example, expect))
+        asked = AskedInput.of((message.role, message.content) for message in example.messages)
+        result = check.score(example.completion, expect, captured.of(definition, example, expect), asked)
         yield result
         if result.value >= 1:
             return

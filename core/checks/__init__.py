@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import Field
 
-from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult
+from core.checks.base import AskedInput, BaseDefinition, Captures, CheckFault, CheckResult
 from core.checks.captured_equals import CapturedEqualsCheck, score_captured_equals
 from core.checks.contains import ContainsAllCheck, ContainsAnyCheck, NotContainsCheck, score_contains
 from core.checks.each_item import EachItemCheck, score_each_item
@@ -49,7 +49,8 @@ __all__ = [
     "code_files",
 ]
 
-Scorer = Callable[[Any, str, Mapping[str, Any], Captures, float], CheckResult]
+# Of definition, text, expect, captures and timeout; where it `reads_input`, also of `asked`.
+Scorer = Callable[..., CheckResult]
 
 # What scores each kind of definition. A check is added by its line here.
 REGISTRY: dict[type[BaseDefinition], Scorer] = {
@@ -91,8 +92,11 @@ class Check:
     pattern_timeout: float
     kills: Kills | None = None
 
-    def score(self, text: str, expect: Mapping[str, Any], captures: Captures | None = None) -> CheckResult:
-        """What the check says of `text`; `captures` are those of the format checks, for those that read them.
+    def score(
+        self, text: str, expect: Mapping[str, Any], captures: Captures | None = None, asked: AskedInput | None = None
+    ) -> CheckResult:
+        """What the check says of `text`; `captures` are those of the format checks, for those that read them, and `asked` is
+        the input, for those that compare the text with it.
 
         Nothing is raised: a check that cannot be done is faulty, and says why.
         """
@@ -104,7 +108,8 @@ class Check:
         try:
             far = len(text) >= ISOLATED_FROM or definition.is_unbounded(text, expect)
             scorer = score_isolated if far and not definition.ISOLATED else REGISTRY[type(definition)]
-            result = scorer(definition, text, expect, captures or {}, self.pattern_timeout)
+            beside = {"asked": asked} if definition.reads_input else {}
+            result = scorer(definition, text, expect, captures or {}, self.pattern_timeout, **beside)
         except CheckFault as fault:
             if self.kills is not None:
                 self.kills.note(definition, fault if isinstance(fault, CheckKilledError) else None)
@@ -155,12 +160,13 @@ def check_hash(
     part: str = "format",
     sources: Sequence[BaseDefinition] = (),
     expect: Mapping[str, Any] | None = None,
+    asked: AskedInput | None = None,
 ) -> str:
     """Hex SHA-256 over all that decides what a check says: its definition, the version of its code, and what it reads.
 
     `name` is its id among the checks of the task (`check_ids`), `sources` are the checks whose captures it reads,
-    `expect` the golden input's expectations, of which only the keys that it asks for count. The weight changes no value
-    and is left out: a task can be weighted anew without scoring anew.
+    `expect` the golden input's expectations, of which only the keys that it asks for count, `asked` the input, which counts
+    where it is read. The weight changes no value and is left out: a task can be weighted anew without scoring anew.
     """
     return sha256_json(
         {
@@ -170,6 +176,7 @@ def check_hash(
             "version": definition.VERSION,
             "sources": [check_hash(source) for source in sources],
             "expect": definition.read_of(expect or {}),
+            **({"asked": asked.turns} if asked is not None and definition.reads_input else {}),
         }
     )
 

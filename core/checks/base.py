@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, ClassVar
 
@@ -17,6 +17,21 @@ Captures = Mapping[str, Sequence[str]]
 
 class CheckFault(Exception):  # noqa: N818  (a fault of the check, caught by `Check.score`: no error of the program)
     """The check itself can't be done: its pattern ran out of time, or `expect` lacks what it asks for."""
+
+
+@dataclass(frozen=True)
+class AskedInput:
+    """What an answer answers, for checks that compare the two: the text of the last message of the user, and all turns (role,
+    content) of user and assistant up to it."""
+
+    text: str
+    turns: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, messages: Iterable[tuple[str, str]]) -> AskedInput:
+        """That of a conversation; what a system message says is not of the input."""
+        turns = tuple((role, content) for role, content in messages if role != "system")
+        return cls(next((content for role, content in reversed(turns) if role == "user"), ""), turns)
 
 
 @dataclass(frozen=True)
@@ -127,6 +142,11 @@ class BaseDefinition(BaseModel):
     @property
     def reads_captures(self) -> bool:
         return self.read_names() != ()
+
+    @property
+    def reads_input(self) -> bool:
+        """Whether it compares the answer with the input: it is scored with an `AskedInput` then."""
+        return False
 
     def expect_keys(self) -> tuple[str, ...]:
         """The keys of a golden input's `expect` that this check asks for."""

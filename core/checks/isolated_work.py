@@ -61,7 +61,7 @@ def prepare_python(argument: Any) -> Callable[[Any], Any]:
 
     def score(work: Any) -> Any:
         try:
-            return _value(function(work["text"], work["expect"], work["captures"]))
+            return _value(function(work["text"], work["expect"], work["captures"], **work["input"]))
         except MemoryError:
             return {"memory": True}
         except BaseException as error:  # noqa: BLE001  (an exit among them: a check has nothing to end)

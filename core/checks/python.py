@@ -1,7 +1,8 @@
 """`python`: a function of the project's folder scores the answer, in a process of its own with limits.
 
-The function is given the text, the golden input's `expect` and what the format checks captured, and returns `True` or
-`False`, a share from 0 to 1, or one of these with words: `(0.5, "two of four steps")`. Each answer is scored by a fresh copy
+The function is given the text, the golden input's `expect` and what the format checks captured, and by parameters of these
+names the input (`asked`, `conversation`); it returns `True` or `False`, a share from 0 to 1, or one of these with words:
+`(0.5, "two of four steps")`. Each answer is scored by a fresh copy
 of the loaded file, so that nothing is carried from one to the next. The code is part of the definition: it is read with the
 task, and a job runs what the file said when the job was submitted.
 """
@@ -15,7 +16,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field
 
-from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult
+from core.checks.base import AskedInput, BaseDefinition, Captures, CheckFault, CheckResult
+from core.checks.function_reads import GIVEN_BY_PLACE, INPUT_PARAMETERS, FunctionReads, function_reads
 from core.checks.isolated import outcome_of, printed
 from core.isolation.worker import WorkerSpec
 
@@ -55,6 +57,17 @@ class PythonCheck(BaseDefinition):
     def read_names(self) -> tuple[str, ...] | None:
         return None
 
+    @property
+    def function_reads(self) -> FunctionReads:
+        return function_reads(self.code, self.function)
+
+    @property
+    def reads_input(self) -> bool:
+        return bool(self.function_reads.inputs)
+
+    def expect_keys(self) -> tuple[str, ...]:
+        return self.function_reads.keys
+
     def read_of(self, expect: Mapping[str, Any]) -> dict[str, Any]:
         return dict(expect)
 
@@ -66,7 +79,12 @@ class PythonCheck(BaseDefinition):
 
 
 def score_python(
-    definition: PythonCheck, text: str, expect: Mapping[str, Any], captures: Captures, timeout: float
+    definition: PythonCheck,
+    text: str,
+    expect: Mapping[str, Any],
+    captures: Captures,
+    timeout: float,
+    asked: AskedInput | None = None,
 ) -> CheckResult:
     """What the function returns; without `partial`, a share below 1 is 0. A function that raises, hangs, crashes or returns
     something else makes the check faulty, with what it printed."""
@@ -78,8 +96,13 @@ def score_python(
         fork=True,
         memory=definition.memory_bytes,
     )
-    work = {"text": text, "expect": dict(expect), "captures": {name: list(found) for name, found in captures.items()}}
     name = f"{definition.function} of {definition.file}"
+    work: dict[str, Any] = {
+        "text": text,
+        "expect": dict(expect),
+        "captures": {group: list(found) for group, found in captures.items()},
+        "input": _input(definition, asked, name),
+    }
     found, output = outcome_of(worker, work, definition.timeout, name)
     fault = _fault(found, definition, name)
     if fault is not None:
@@ -89,6 +112,18 @@ def score_python(
         return CheckResult(1.0)
     why = str(found.get("why") or "") or f"{name} says no"
     return CheckResult(value if definition.partial else 0.0, why)
+
+
+def _input(definition: PythonCheck, asked: AskedInput | None, name: str) -> dict[str, Any]:
+    """What the function is given of the input, by the names of its parameters."""
+    wanted = definition.function_reads.inputs
+    if not wanted:
+        return {}
+    if asked is None:
+        raise CheckFault(f"{name} reads the input, and that of this answer is not known")
+    turns = [{"role": role, "content": content} for role, content in asked.turns]
+    given = dict(zip(INPUT_PARAMETERS, (asked.text, turns), strict=True))
+    return {parameter: given[parameter] for parameter in wanted}
 
 
 def _fault(found: Any, definition: PythonCheck, name: str) -> str | None:
@@ -127,9 +162,12 @@ def code_fault(code: str, function: str) -> tuple[int | None, str] | None:
     given = made.args
     places = [*given.posonlyargs, *given.args]
     required = len(places) - len(given.defaults)
-    named = [one.arg for one, default in zip(given.kwonlyargs, given.kw_defaults, strict=True) if default is None]
-    if required > 3 or named or (len(places) < 3 and given.vararg is None):
-        return made.lineno, f"`{function}` is called with three values: text, expect, captures"
+    wanted = places[GIVEN_BY_PLACE:required]
+    wanted += [one for one, default in zip(given.kwonlyargs, given.kw_defaults, strict=True) if default is None]
+    strange = [one.arg for one in wanted if one.arg not in INPUT_PARAMETERS or one in given.posonlyargs]
+    if strange or (len(places) < GIVEN_BY_PLACE and given.vararg is None):
+        more = ", and the input where it has a parameter `asked` (its text) or `conversation` (its messages)"
+        return made.lineno, f"`{function}` is called with three values: text, expect, captures{more}"
     return None
 
 

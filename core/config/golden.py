@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
+from core.checks.base import AskedInput
 from core.config.base import Label, Loaded, NonEmpty, Written
 from core.config.validation import check
 from core.config.yaml import Marked, found, load_marked, read_text
@@ -99,6 +100,10 @@ class GoldenInput(Written):
         if turns[0][0] == "system" or not system.strip():
             return [turn for turn in turns if turn[0] != "system" or turn[1].strip()]
         return [("system", system), *turns]
+
+    def asked_input(self) -> AskedInput:
+        """What checks compare an answer with. InputError as `text`."""
+        return AskedInput.of(self.conversation(""))
 
     def text(self, root: Path | None = None) -> str:
         """What is asked, to be read by a person: the input's text, or its messages with their roles in front.

@@ -177,7 +177,7 @@ def pairs_of(job: AnsweredJob, names: tuple[str, str], bound: frozenset[str] = f
                     text=text,
                     sha256=text_sha256(text),
                     captures=captured(job.task, text, job.pattern_timeout),
-                    checks=tuple(check.score(text, {}).value for check in checks),
+                    checks=tuple(check.score(text, {}, None, item.asked_input()).value for check in checks),
                     modes=modes_of(job.task, item, answer, text),
                 )
             )

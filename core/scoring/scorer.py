@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from core.checks import CheckResult, build, check_hash, check_ids
-from core.checks.base import BaseDefinition, CheckFault
+from core.checks.base import AskedInput, BaseDefinition, CheckFault
 from core.checks.isolated import Kills
 from core.checks.judge import JudgeCheck, judged
 from core.errors import InputError
@@ -83,18 +83,21 @@ def plan_all(task: Task, golden: Iterable[GoldenInput]) -> dict[str, list[Planne
     parted += [("content", definition) for definition in task.content]
     ids = check_ids(definition for _, definition in parted)
     sources = [_sources(task, definition) for _, definition in parted]
-    known: dict[tuple[int, str], PlannedCheck] = {}
+    known: dict[tuple[int, str, AskedInput | None], PlannedCheck] = {}
 
-    def planned(place: int, expect: Mapping[str, Any]) -> PlannedCheck:
-        read = json.dumps(parted[place][1].read_of(expect), sort_keys=True, default=str)
-        found = known.get((place, read))
+    def planned(place: int, item: GoldenInput) -> PlannedCheck:
+        (part, definition), name = parted[place], ids[place]
+        read = json.dumps(definition.read_of(item.expect), sort_keys=True, default=str)
+        asked = item.asked_input() if definition.reads_input else None
+        found = known.get((place, read, asked))
         if found is None:
-            (part, definition), name = parted[place], ids[place]
-            digest = check_hash(definition, name=name, part=part, sources=sources[place], expect=expect)
-            found = known[place, read] = PlannedCheck(name, part, definition, digest)
+            digest = check_hash(
+                definition, name=name, part=part, sources=sources[place], expect=item.expect, asked=asked
+            )
+            found = known[place, read, asked] = PlannedCheck(name, part, definition, digest)
         return found
 
-    return {item.id: [planned(place, item.expect) for place in range(len(parted))] for item in golden}
+    return {item.id: [planned(place, item) for place in range(len(parted))] for item in golden}
 
 
 def _sources(task: Task, definition: BaseDefinition) -> Sequence[BaseDefinition]:
@@ -191,7 +194,7 @@ class Scorer:
                 modes=modes,
             )
         text = split.text
-        by_id = _run(plan, text, self.inputs[answer.input_id].expect, self.pattern_timeout, self._kills)
+        by_id = _run(plan, text, self.inputs[answer.input_id], self.pattern_timeout, self._kills)
         by_id |= {check.id: self._judged(check, answer.input_id, text) for check in plan if needs_judge(check)}
         results = [by_id[check.id] for check in plan]
         captured = captures_of(
@@ -247,21 +250,23 @@ def singles(scores: Iterable[AnswerScores]) -> list[Score]:
 
 
 def _run(
-    planned: Sequence[PlannedCheck], text: str, expect: Mapping[str, Any], pattern_timeout: float, kills: Kills
+    planned: Sequence[PlannedCheck], text: str, item: GoldenInput, pattern_timeout: float, kills: Kills
 ) -> dict[str, CheckResult]:
     """Results by check id; what the format checks capture is collected before others read it."""
+    expect = item.expect
+    asked = item.asked_input() if any(check.definition.reads_input for check in planned) else None
     results: dict[str, CheckResult] = {}
     captures: dict[str, list[str]] = {}
     for check in planned:
         if check.definition.reads_captures or needs_judge(check):
             continue
-        result = results[check.id] = build(check.definition, pattern_timeout, kills).score(text, expect)
+        result = results[check.id] = build(check.definition, pattern_timeout, kills).score(text, expect, None, asked)
         if check.part == "format":
             for name, values in result.captures.items():
                 captures.setdefault(name, []).extend(values)
     for check in planned:
         if check.definition.reads_captures:
-            results[check.id] = build(check.definition, pattern_timeout, kills).score(text, expect, captures)
+            results[check.id] = build(check.definition, pattern_timeout, kills).score(text, expect, captures, asked)
     return results
 
 

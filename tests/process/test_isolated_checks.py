@@ -16,6 +16,7 @@ import psutil
 import pytest
 
 from core.checks import PythonCheck, RegexCheck, build
+from core.checks.base import AskedInput
 from core.checks.isolated import FEW_KILLS, ISOLATED_FROM, Kills
 from core.config.golden import GoldenInput
 from core.config.task import Task
@@ -148,6 +149,21 @@ def test_a_function_is_given_what_is_expected_and_captured_and_nothing_of_the_en
         "    return expect == {'n': [1, None]} and captures == {'v': ['x']} and 'BAKEHOUSE_SECRET' not in os.environ"
     )
     assert build(python(code)).score("a", {"n": [1, None]}, {"v": ["x"]}).value == 1
+
+
+def test_a_function_is_given_the_input_by_the_names_of_its_parameters() -> None:
+    head = "def score(text, expect, captures, conversation, *, asked):\n"
+    code = (
+        head
+        + "    return asked == 'now?' and [turn['role'] for turn in conversation] == ['user', 'assistant', 'user']\n"
+    )
+    asked = AskedInput.of([("system", "s"), ("user", "then?"), ("assistant", "no"), ("user", "now?")])
+    assert build(python(code)).score("a", {}, {}, asked).value == 1
+    inputs = [GoldenInput(id="a", input="7 eggs"), GoldenInput(id="b", input="8 eggs")]
+    own = python("def score(text, expect, captures, asked): return text in asked", id="own").model_dump(mode="json")
+    scorer = Scorer(Task.model_validate({"name": "t", "content": [own]}), inputs)
+    found = [scorer.score(answer("one", "t", name, 1, "7")) for name in ("a", "b", "a")]
+    assert [one.points for one in found if one is not None] == [(1.0,), (0.0,), (1.0,)]
 
 
 def test_two_hundred_answers_are_scored_rightly_while_a_check_does_its_worst() -> None:

@@ -14,6 +14,7 @@ from rapidfuzz import fuzz
 
 from core.authoring.lint import check_task, task_warnings
 from core.checks import build, check_ids
+from core.checks.base import AskedInput
 from core.config.golden import GoldenInput
 from core.config.project import shipped
 from core.config.task import Task
@@ -131,15 +132,19 @@ def test_no_two_texts_that_a_model_is_asked_are_one_with_words_swapped(name: str
             assert fuzz.ratio(text, again, score_cutoff=MOST_ALIKE) == 0, (one, other)
 
 
-@pytest.mark.parametrize("name", TRAINED)
+def isolated(name: str) -> list[pytest.MarkDecorator]:
+    return [pytest.mark.process] if any(check.ISOLATED for check in shipped().task(name).format) else []
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=isolated(name)) for name in TRAINED])
 def test_every_completion_of_the_training_data_passes_every_format_check(name: str) -> None:
     task = shipped().task(name)
     checks = [(check_id, check) for check_id, check in zip(check_ids(task.format), task.format, strict=True)]
     failed = {}
-    for line, (_, completion) in enumerate(examples(name), start=1):
-        expect = counted(task, completion)
+    for line, (prompt, completion) in enumerate(examples(name), start=1):
+        expect, asked = counted(task, completion), AskedInput.of([("user", prompt)])
         for check_id, check in checks:
-            result = build(check, 5.0).score(completion, expect)
+            result = build(check, 5.0).score(completion, expect, None, asked)
             if result.value < 1:
                 failed[line, check_id] = result.detail
     assert failed == {}

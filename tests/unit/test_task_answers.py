@@ -15,11 +15,12 @@ import pytest
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.checks import build, check_ids
+from core.checks import check_ids
 from core.config.golden import GoldenInput
 from core.config.project import shipped
 from core.config.task import Task
-from core.scoring.scorer import PlannedCheck, plan_all
+from core.scoring.scorer import PlannedCheck, Scorer, needs_judge, plan_all
+from tests.support.invented_answers import answer
 
 FOLDER = Path(__file__).parent / "task_answers"
 TASKS = sorted(file.stem for file in FOLDER.glob("*.yaml"))
@@ -51,19 +52,18 @@ def planned(name: str) -> tuple[dict[str, GoldenInput], dict[str, list[PlannedCh
     return golden, plan_all(task, golden.values())
 
 
-def points(name: str, answer: Written) -> dict[str, tuple[float, str]]:
-    """What each check says of the answer, by its id: the share it gives, and why it is not the whole."""
+def points(name: str, one: Written) -> dict[str, tuple[float, str]]:
+    """What each check says of the answer, by its id, as the scorer has it: the share it gives, and why it is not the whole."""
     golden, plans = planned(name)
-    expect, captures = golden[answer.input].expect, dict[str, list[str]]()
-    plan = [check for check in plans[answer.input] if check.definition.check not in NEEDS_A_MODEL]  # type: ignore[attr-defined]
-    found: dict[str, tuple[float, str]] = {}
-    for check in plan:
-        result = build(check.definition, PATTERN_SECONDS).score(answer.answer, expect, captures)
-        assert not result.faulty, (check.id, result.detail)
-        found[check.id] = (result.value, result.detail)
-        for group, values in result.captures.items() if check.part == "format" else ():
-            captures.setdefault(group, []).extend(values)
-    return found
+    scorer = Scorer(shipped().task(name), [golden[one.input]], PATTERN_SECONDS)
+    found = scorer.score(answer("by hand", name, one.input, 1, one.answer))
+    assert found is not None and found.fault is None, found
+    told = {
+        check[0]: (value, found.details.get(at, ""))
+        for at, (check, value) in enumerate(zip(found.checks, found.points, strict=True))
+    }
+    assert not [found.checks[at] for at in found.faulty if not needs_judge(plans[one.input][at])], found.details
+    return {check.id: told[check.id] for check in plans[one.input] if not needs_judge(check)}
 
 
 def needs_a_process(task: Task) -> bool:
@@ -73,25 +73,25 @@ def needs_a_process(task: Task) -> bool:
 CASES = [
     pytest.param(
         name,
-        answer,
-        id=f"{name}-{place}-{answer.input}-{answer.quality}",
+        one,
+        id=f"{name}-{place}-{one.input}-{one.quality}",
         marks=[pytest.mark.process] if needs_a_process(shipped().task(name)) else [],
     )
     for name in TASKS
-    for place, answer in enumerate(written(name), start=1)
+    for place, one in enumerate(written(name), start=1)
 ]
 
 
-@pytest.mark.parametrize(("name", "answer"), CASES)
-def test_an_answer_fails_the_checks_that_it_must_fail_and_passes_all_others(name: str, answer: Written) -> None:
-    found = points(name, answer)
-    assert set(answer.part) <= set(answer.fails) <= set(found)
+@pytest.mark.parametrize(("name", "one"), CASES)
+def test_an_answer_fails_the_checks_that_it_must_fail_and_passes_all_others(name: str, one: Written) -> None:
+    found = points(name, one)
+    assert set(one.part) <= set(one.fails) <= set(found)
     failed = {check: told for check, told in found.items() if told[0] < 1}
-    assert sorted(failed) == sorted(answer.fails), failed
-    assert {check: pytest.approx(found[check][0], abs=0.01) for check in answer.part} == answer.part
+    assert sorted(failed) == sorted(one.fails), failed
+    assert {check: pytest.approx(found[check][0], abs=0.01) for check in one.part} == one.part
     # A good answer fails nothing, and one that fails nothing is no bad one.
-    assert answer.quality != "good" or not answer.fails
-    assert answer.quality != "bad" or answer.fails
+    assert one.quality != "good" or not one.fails
+    assert one.quality != "bad" or one.fails
 
 
 @pytest.mark.parametrize("name", TASKS)
@@ -100,10 +100,12 @@ def test_each_check_is_tried_both_ways(name: str) -> None:
     answers, task = written(name), shipped().task(name)
     definitions = [*task.format, *task.content]
     ids = [
-        check for check, one in zip(check_ids(definitions), definitions, strict=True) if one.check not in NEEDS_A_MODEL
+        name
+        for name, check in zip(check_ids(definitions), definitions, strict=True)
+        if check.check not in NEEDS_A_MODEL
     ]
-    failed = Counter(check for answer in answers for check in answer.fails)
+    failed = Counter(check for one in answers for check in one.fails)
     assert [check for check in ids if not 0 < failed[check] < len(answers)] == []
-    assert {answer.quality for answer in answers} == {"good", "borderline", "bad"}
-    assert len({answer.input for answer in answers}) >= FEWEST_INPUTS
-    assert len({answer.answer for answer in answers}) == len(answers)
+    assert {one.quality for one in answers} == {"good", "borderline", "bad"}
+    assert len({one.input for one in answers}) >= FEWEST_INPUTS
+    assert len({one.answer for one in answers}) == len(answers)

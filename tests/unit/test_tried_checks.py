@@ -92,6 +92,20 @@ def test_one_that_cannot_be_done_on_any_is_told_as_that() -> None:
     assert found.faulty and "a text or a list of texts is expected" in found.reason
 
 
+@pytest.mark.process
+def test_a_function_is_given_the_prompt_of_each_completion() -> None:
+    """One that reads no expectations is known to say what it would say of an answer."""
+    for code, told in (("text[4:7] in asked", 0), ("text[4:7] not in asked", 1)):
+        whole = f"def score(text, expect, captures, asked): return {code}"
+        check = PythonCheck(check="python", file="checks/x.py", code=whole).model_dump(mode="json")
+        task = Task.model_validate({"name": "t", "format": [check]})
+        examples = [
+            Example((Message("system", "s"), Message("user", f"{name}?")), f"### {name}", 1, "t.jsonl")
+            for name in ("tea", "rye")
+        ]
+        assert len(list(idle_checks(task, examples, GOLDEN, run_code=True))) == told
+
+
 def test_nothing_of_a_person_is_run_unasked() -> None:
     code = "raise SystemExit"
     check = PythonCheck(check="python", file="checks/x.py", code=code).model_dump(mode="json")
