@@ -16,11 +16,11 @@ from core.store.database import open_database
 from tests.support.measured_bakeoff import measured_bakeoff
 
 HOSTILE = """
-def score(text, expect, captures):
+def score(text, expect, captures, asked):
     if "idea" in text:
         import os
         os._exit(3)
-    return text.startswith("PRICE")
+    return text.startswith("PRICE"), asked
 """
 
 pytestmark = pytest.mark.process
@@ -51,11 +51,18 @@ def test_checks_that_end_their_process_end_no_process_of_the_pool_and_none_is_le
         task = stored.task.model_copy(update={"content": [check]})
         found = score_stored(connection, made.job_id, task, stored.inputs, 1.0, processes=2)
     texts = {answer.key: answer.text for answer in stored.answers}
+    asked = {
+        answer.key: next(item.text() for item in stored.inputs if item.id == answer.input_id)
+        for answer in stored.answers
+    }
+    assert len(set(asked.values())) > 1
     assert {text.split()[0] for text in texts.values()} >= {"PRICE:", "no"}
     for one in found:
         place = next(at for at, (name, _, _) in enumerate(one.checks) if name == "own")
         text = texts[one.answer_key]
         assert (place in one.faulty, one.points[place]) == ("idea" in text, float(text.startswith("PRICE")))
+        if place not in one.faulty and one.points[place] == 0:
+            assert one.details[place] == asked[one.answer_key], "the input of this very answer"
     keepers = [one for one in psutil.process_iter(["cmdline"]) if _is_keeper(one) and one.pid not in before]
     assert not psutil.wait_procs(keepers, timeout=60)[1]
 
