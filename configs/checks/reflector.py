@@ -37,7 +37,7 @@ def quotes_of_their_days(
     quotes = list(zip(captures.get("day", ()), captures.get("quote", ()), strict=False))
     if not expect["quotes"]:
         return (0.0, "a quote where nothing was logged") if quotes else True
-    entries = max((_entries(asked, dict(zip(DAYS, names, strict=True))) for names in NAMES), key=len)
+    entries = entries_of(asked)
     good = {day for day, quote in quotes if _plain(quote).strip(' ."…') in entries.get(day, "")}
     most = max(len(quotes), expect["quotes"])
     return (
@@ -45,6 +45,11 @@ def quotes_of_their_days(
         if len(good) == most
         else (len(good) / most, f"{len(good)} of {most} quotes stand in the entry of their day")
     )
+
+
+def entries_of(log: str) -> dict[str, str]:
+    """What was logged on each day, whichever language names most of them."""
+    return max((_entries(log, dict(zip(DAYS, names, strict=True))) for names in NAMES), key=len)
 
 
 def _entries(log: str, names: Mapping[str, str]) -> dict[str, str]:

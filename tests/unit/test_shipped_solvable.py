@@ -42,8 +42,10 @@ def analyst(item: GoldenInput) -> str:
     change = change if isinstance(change, str) else f"{change:+.1f} %" if change else "0.0 %"
     lines = [f"TOTAL: {expect['total']}", f"CHANGE: {change}"]
     lines += [f"HIGHEST: {expect['highest']}", f"LOWEST: {expect['lowest']}", ""]
-    rows = expect["figures"][: expect["findings"]]
-    lines += [f"{number}. In this table {label} stands at {figure}." for number, (label, figure) in enumerate(rows, 1)]
+    rows = islice(module("analyst").figures_of(item.text(), expect["total"]).items(), expect["findings"])
+    lines += [
+        f"{number}. In this table {label} stands at {figure:g}." for number, (label, figure) in enumerate(rows, 1)
+    ]
     return "\n".join([*lines, "", f"CAVEAT: {first(expect['caveat'])}"])
 
 
@@ -65,7 +67,7 @@ def reflector(item: GoldenInput) -> str:
         if expect[key] != ["Nothing logged"]:
             sections[name] = f"- There were {', '.join(first(fact) for fact in expect[key])}."
     if expect["quotes"]:
-        logged = module("reflector")._entries(expect["log"], expect.get("day_names", module("reflector").DAYS))
+        logged = module("reflector").entries_of(item.text())
         quotes = [f"> {day}: {' '.join(text.split()[1:7])}" for day, text in islice(logged.items(), 2)]
         sections["Pattern"] = f"It is about {first(expect['pattern'][0])}.\n" + "\n".join(quotes)
     if expect["step"] != ["Nothing logged"]:
@@ -74,8 +76,8 @@ def reflector(item: GoldenInput) -> str:
 
 
 def quizzer(item: GoldenInput) -> str:
-    expect = item.expect
-    words = expect["note"].split()[4 if expect["note"].startswith(("questions:", "topic:")) else 0 :]
+    expect, note = item.expect, item.text()
+    words = note.split()[4 if note.startswith(("questions:", "topic:")) else 0 :]
     rows = [
         {
             "question": f"Something that is {first(fact['about'])}, as noted?",
