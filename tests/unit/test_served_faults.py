@@ -35,9 +35,9 @@ def home(tmp_path: Path) -> Iterator[Home]:
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("asking", "served"):
+    for module in ("jobs.bakeoff.asking", "jobs.patience"):
         monkeypatch.setattr(
-            f"jobs.bakeoff.{module}.pause_before_retry",
+            f"{module}.pause_before_retry",
             lambda error, tries, source: 0.0 if error.is_transient and tries < 5 else None,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from core.home import Home
+from core.home import Home, expanded
 from core.store.jobs import JobRow
 from tui import actions
 from tui.screens.field_dialog import FieldDialog
@@ -68,7 +68,7 @@ class AskDrafts(FieldDialog["WantedDrafts | None"]):
 
         pair = (self.values["left"], self.values["right"])
         return WantedDrafts(
-            self.of_task, Path(self.values["inputs"]).expanduser(), pair, int(self.values["most"]), of_job=self.job_id
+            self.of_task, Path(self.values["inputs"]), pair, int(self.values["most"]), of_job=self.job_id
         )
 
 
@@ -87,7 +87,7 @@ def ask_drafts(
 
             from core.submission.drafts import submit_drafts
 
-            file = wanted.inputs if wanted.inputs.is_absolute() else project.root / wanted.inputs
+            file = project.root / expanded(wanted.inputs)
             return [submit_drafts(home, project, replace(wanted, inputs=file), author=author, remarks=remarks)]
 
         actions.submit(context, make, remarks)
