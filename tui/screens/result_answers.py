@@ -56,7 +56,8 @@ def answer_head(
         rows = [name.cut(width), Line(said, "dim").cut(width)]
     rows += [Line(row, "warn") for row in wrapped(printable(one.problem), width)]
     if one.modes:
-        rows += [Line(row, "bad") for row in wrapped(f"✗ {listed([NAMES[code] for code in one.modes])}", width)]
+        modes = wrapped(listed([NAMES[code] for code in one.modes]), width - 2)
+        rows += [Line("✗ " if number == 0 else "  ", "bad").add(row, "bad") for number, row in enumerate(modes)]
     why: dict[tuple[str, str, str], list[str]] = {}  # what cuts an answer fails all its checks: told once
     for check in one.failed:
         why.setdefault((*check_mark(check.value), printable(check.detail)), []).append(printable(check.id))
