@@ -26,7 +26,7 @@ from core.marking.expectations import Expectation, expectation
 from core.marking.golden_file import GoldenText, take_back
 from core.marking.measured import Scores, measured_scores, scored_here
 from core.marking.needs import Needs, needs
-from core.marking.usefulness import MarkingOffer, Pair, next_offer
+from core.marking.usefulness import MarkingOffer, Pair, next_offer, offer_of, split
 from core.store.database import open_database, transaction
 from core.store.marks import Mark, delete_marks, insert_mark, list_marks
 
@@ -81,14 +81,12 @@ class Session:
         return next_offer(self.pairs, self.done, self.job.seed, known, only_random=self.only_random)
 
     def offer_of(self, input_id: str) -> MarkingOffer:
-        """The pair of a certain input, as it would be offered. Raises `NotFoundError`."""
+        """The pair of a certain input, as it is offered in its turn. Raises `NotFoundError`."""
         self.job.input(input_id)
         for name in self.names:
             self.job.answer(name, input_id)
-        alone = [pair for pair in self.pairs if pair.input_id == input_id]
-        found = next_offer(alone, (), self.job.seed)
-        assert found is not None  # it has both answers
-        return found
+        named = next(pair for pair in self.pairs if pair.input_id == input_id)  # it has both answers
+        return offer_of(named, split([pair.input_id for pair in self.pairs], self.job.seed), self.job.seed)
 
     def expected(self, offer: MarkingOffer) -> tuple[Expectation, Expectation]:
         """What a golden input would expect by the answer on the left, and by the one on the right."""

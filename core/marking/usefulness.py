@@ -149,12 +149,14 @@ def next_offer(
     due = RANDOM_EVERY * so_far < len(gone) - (RANDOM_EVERY - 2)
     told_apart = best is not None and best.level < Level.OBVIOUS
     if waiting is not None and (due or not told_apart):
-        return MarkingOffer(by_id[waiting], "random", _flipped(waiting, seed))
-    return None if best is None else MarkingOffer(best, "disagreement", _flipped(best.input_id, seed))
+        return offer_of(by_id[waiting], of_chance, seed)
+    return None if best is None else offer_of(best, of_chance, seed)
 
 
-def _flipped(input_id: str, seed: int) -> bool:
-    return random.Random(f"side {seed} {input_id}").random() < 0.5
+def offer_of(pair: Pair, drawn: Collection[str], seed: int) -> MarkingOffer:
+    """A pair as it is offered whenever that is; `drawn` are the inputs that are offered by chance (`split`)."""
+    flipped = random.Random(f"side {seed} {pair.input_id}").random() < 0.5
+    return MarkingOffer(pair, "random" if pair.input_id in drawn else "disagreement", flipped)
 
 
 def _most_useful(pairs: Sequence[Pair], marked: Collection[str]) -> Pair | None:

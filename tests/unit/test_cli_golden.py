@@ -70,6 +70,7 @@ def test_the_whole_way_without_a_console(drafted: tuple[Home, Project, int], run
         code, done, _ = run("mark", str(job), "--input", offer["input_id"], "--answer", answer)
         assert code == 0 and {done["left"], done["right"]} == {ONE, OTHER}
         assert (done["golden"] is None) == (answer == "neither")
+        assert done["golden"] is None or done["golden"]["chosen"] == offer["chosen"]
     assert sorted(offered) == sorted(LETTERS)
     assert run("mark", str(job))[1]["offer"] is None
     assert len(golden(project)) == 2 + 6
