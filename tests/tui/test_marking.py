@@ -41,14 +41,23 @@ def drafted(tmp_path: Path) -> tuple[Home, Project, int]:
 
 
 @contextlib.asynccontextmanager
+async def console(
+    home: Home, project: Project, size: tuple[int, int] = (120, 40)
+) -> AsyncIterator[tuple[ConsoleApp, Pilot[None]]]:
+    """The console. Its threads are real, and none of them reads the home; no runner is."""
+    app = ConsoleApp(home, lambda: Project.find(explicit=project.root), live=False)
+    async with app.run_test(size=size) as pilot:
+        app.context.live = True
+        yield app, pilot
+
+
+@contextlib.asynccontextmanager
 async def marking(
     drafted: tuple[Home, Project, int], size: tuple[int, int] = (120, 40)
 ) -> AsyncIterator[tuple[Pilot[None], MarkingScreen]]:
-    """The screen on the drafts, with the answers read. Its threads are real; no runner is."""
+    """The screen on the drafts, with the answers read."""
     home, project, job = drafted
-    app = ConsoleApp(home, lambda: Project.find(explicit=project.root), live=False)
-    async with app.run_test(size=size) as pilot:
-        app.context.live = True  # from here on: no thread reads the home
+    async with console(home, project, size) as (app, pilot):
         screen = MarkingScreen(app.context, job)
         app.push_screen(screen)
         await seen(pilot, lambda: screen.view is not None and app.screen is screen, "the answers")
@@ -214,9 +223,7 @@ async def test_a_task_that_comes_with_bakehouse_is_copied_before_its_golden_file
 async def test_why_nothing_can_be_marked_is_told(drafted: tuple[Home, Project, int]) -> None:
     home, project, job = drafted
     (project.root / "configs/tasks/letters.yaml").unlink()
-    app = ConsoleApp(home, lambda: Project.find(explicit=project.root), live=False)
-    async with app.run_test(size=(120, 40)) as pilot:
-        app.context.live = True
+    async with console(home, project) as (app, pilot):
         screen = MarkingScreen(app.context, job)
         app.push_screen(screen)
         await seen(pilot, lambda: bool(screen.problem), "why nothing is shown")
@@ -228,9 +235,7 @@ async def test_the_shown_answer_becomes_a_golden_input_or_an_input_of_its_own(
     drafted: tuple[Home, Project, int],
 ) -> None:
     home, project, job = drafted
-    app = ConsoleApp(home, lambda: Project.find(explicit=project.root), live=False)
-    async with app.run_test(size=(120, 40)) as pilot:
-        app.context.live = True
+    async with console(home, project) as (app, pilot):
         for keys, wanted in (([], LETTERS["piano"]), (["l"], SAID[OTHER]["piano"])):
             ask_golden(app, app.context, job, "letters", OTHER, "piano", 1)
             await seen(pilot, lambda: isinstance(app.screen, AskGolden) and app.screen.outlook, "what can be added")
@@ -259,9 +264,7 @@ async def test_drafts_of_two_candidates_are_asked_for_from_their_bake_off(
     monkeypatch.setattr("core.attempt.local.LocalLauncher.warning", lambda _: None)
     file = tmp_path / "new.txt"
     file.write_text("Who has the ladder of the bell tower?")
-    app = ConsoleApp(home, lambda: Project.find(explicit=project.root), live=False)
-    async with app.run_test(size=(120, 40)) as pilot:
-        app.context.live = True
+    async with console(home, project) as (app, pilot):
         ask_drafts(app, app.context, job, "letters", (ONE, OTHER), (ONE, OTHER))
         await seen(pilot, lambda: isinstance(app.screen, AskDrafts) and app.screen.query(DialogRows), "the dialog")
         dialog = app.screen
@@ -290,9 +293,7 @@ async def test_a_task_leads_to_its_newest_answers_or_says_that_there_are_none(
     drafted: tuple[Home, Project, int],
 ) -> None:
     home, project, job = drafted
-    app = ConsoleApp(home, lambda: Project.find(explicit=project.root), live=False)
-    async with app.run_test(size=(120, 40)) as pilot:
-        app.context.live = True
+    async with console(home, project) as (app, pilot):
         screen = MarkingScreen(app.context, None, "letters")
         app.push_screen(screen)
         await seen(pilot, lambda: screen.view is not None, "the answers")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 import re
 from collections import Counter
 
@@ -11,21 +10,14 @@ import pytest
 
 from core.checks import build
 from core.config.project import shipped
+from tests.unit.test_shipped_tasks import MONTHS, examples
 
-MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 LONGEST_PAUSE_DAYS = 250
 """Between two steps of a plan: the year of a step is the first in which it is not before the one above."""
 NOTHING = "# Plan: none\nDue: none\n\n## Steps\n- none\n\n## Limits\n- none\n\n## Tried\n- none\n\n"  # and a question
-
-
-def rows(name: str) -> list[tuple[str, str]]:
-    lines = shipped().train_file(shipped().task(name)).read_text(encoding="utf-8").splitlines()
-    return [(row["prompt"], row["completion"]) for row in map(json.loads, lines)]
-
-
-PLANS = [pytest.param(*row, id=f"line-{line}") for line, row in enumerate(rows("planner"), start=1)]
-SEEDS = [pytest.param(*row, id=f"line-{line}") for line, row in enumerate(rows("seeder"), start=1)]
+PLANS = [pytest.param(*row, id=f"line-{line}") for line, row in enumerate(examples("planner"), start=1)]
+SEEDS = [pytest.param(*row, id=f"line-{line}") for line, row in enumerate(examples("seeder"), start=1)]
 
 
 def day(text: str, after: datetime.date) -> datetime.date:
@@ -110,7 +102,7 @@ def test_notes_are_numbered_up_to_the_number_at_the_start(number: str, headings:
 
 
 def test_the_data_is_varied() -> None:
-    plans, seeds = rows("planner"), rows("seeder")
+    plans, seeds = examples("planner"), examples("seeder")
     asked = sum("\nASK: " in completion for _, completion in plans)
     assert 0.1 <= asked / len(plans) <= 0.25
     undated = sum("\nDue: none\n" in completion and "\nNEXT: " in completion for _, completion in plans)

@@ -88,21 +88,17 @@ def test_a_question_leaves_its_fact_to_another_that_has_no_other() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *(
-            "",
-            "no JSON",
-            "[]",
-            "3",
-            "null",
-            '{"questions": 3}',
-            '{"questions": [3]}',
-            '{"questions": [{"question": 1}]}',
-        ),
-        *(
-            "[" * 100_000,
-            '{"questions": {"a": 1}}',
-            '{"questions": [{"question":"","right":"","quote":"","wrong":[[]]}]}',
-        ),
+        "",
+        "no JSON",
+        "[]",
+        "3",
+        "null",
+        '{"questions": 3}',
+        '{"questions": [3]}',
+        '{"questions": [{"question": 1}]}',
+        "[" * 100_000,
+        '{"questions": {"a": 1}}',
+        '{"questions": [{"question":"","right":"","quote":"","wrong":[[]]}]}',
     ],
 )
 def test_what_is_no_quiz_scores_nothing_and_breaks_nothing(text: str) -> None:

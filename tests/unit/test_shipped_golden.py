@@ -11,13 +11,9 @@ from core.config.golden import GoldenInput
 from core.config.project import shipped
 from core.marking.expectations import asked_keys
 from tests.unit.test_shipped_checks import module
+from tests.unit.test_shipped_tasks import AWKWARD, golden
 
 TASKS = ["spacer", "quizzer", "analyst", "reflector", "summarizer"]
-AWKWARD = {"empty", "format", "long", "language", "instruction", "own-output"}
-
-
-def golden(name: str) -> list[GoldenInput]:
-    return shipped().golden(shipped().task(name)).inputs
 
 
 @pytest.mark.parametrize("name", TASKS)
