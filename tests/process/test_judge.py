@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
-from core.cli.main import exit_code
 from core.files import read_lines
 from core.scoring.verdicts import answer_sha256
 from core.store.database import transaction
 from core.store.marks import Mark, insert_mark
 from core.store.verdicts import JudgeVerdict, list_verdicts
+from tests.support.commands import called
 from tests.support.ollama_requests import Asked
 from tests.support.ollama_standin import OllamaStandin
 from tests.support.projects import write_files
@@ -79,11 +79,8 @@ class Judged:
         return RIGHT % ('"A"' if "ANSWER B" in prompt else "5" if "Note 0" in prompt else "2")
 
     def run(self, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, dict[str, Any]]:
-        try:
-            code = exit_code([*words, "--json"])
-        except SystemExit as leave:
-            code = int(leave.code or 0)
-        return code, json.loads(capsys.readouterr().out)
+        code, out, _ = called(capsys, [*words, "--json"])
+        return code, json.loads(out)
 
     def verdicts(self) -> list[JudgeVerdict]:
         with self.queue.database() as connection:
@@ -156,8 +153,8 @@ def test_a_judge_that_is_away_is_asked_later_and_a_changed_rubric_is_asked_for_b
     (row,) = document["leaderboard"]["rows"]
     assert (row["format_score"], row["content_score"], row["unjudged"]) == (1.0, None, INPUTS)
     judged.server.on_request = None
-    assert exit_code(["results", str(job)]) == 0
-    told = capsys.readouterr().out
+    code, told, _ = called(capsys, ["results", str(job)])
+    assert code == 0
     assert f"{INPUTS} of {INPUTS} answers are not judged" in told.replace("\n  ", " ")
     assert f"`bakehouse results {job} --judge`" in told.replace("\n  ", " ")
     assert not judged.asked

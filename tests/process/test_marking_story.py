@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from core.cli.main import exit_code
 from core.config.project import Project, load_project
 from core.store.results import bakeoff_answers, list_bakeoffs, run_scores
+from tests.support.commands import called
 from tests.support.drafted import GOLDEN, LETTERS, ONE, OTHER, SAID, letters_project
 from tests.support.ollama_standin import OllamaStandin
 from tests.support.queueing import Queue
@@ -33,11 +33,7 @@ def answering(said: Mapping[str, str]) -> Callable[[str, Mapping[str, Any]], str
 
 def told(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
     """A command that is done, and its document."""
-    try:
-        code = exit_code([*words, "--json"])
-    except SystemExit as leave:
-        code = int(leave.code or 0)
-    out = capsys.readouterr().out
+    code, out, _ = called(capsys, [*words, "--json"])
     assert code == 0, out
     found: dict[str, Any] = json.loads(out)
     return found
