@@ -273,6 +273,10 @@ async def test_drafts_of_two_candidates_are_asked_for_from_their_bake_off(
         await pilot.press("enter")
         assert app.screen is dialog
         await pilot.press("e")
+        dialog.query_one(TextField).value = "~nobody-of-this-name/new.txt"
+        await pilot.press("enter")
+        assert "cannot be resolved" in " ".join(dialog.query_one(DialogRows).text.split())
+        await pilot.press("e")
         dialog.query_one(TextField).value = str(file)
         await pilot.press("enter")
         assert f"--of {job} --candidates {ONE} {OTHER}" in dialog.command

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from core.errors import InputError
 from core.home import Home, expanded
 from core.store.jobs import JobRow
 from tui import actions
@@ -50,6 +50,10 @@ class AskDrafts(FieldDialog["WantedDrafts | None"]):
     def problem(self) -> str:
         if not self.values["inputs"]:
             return "the file of the inputs is missing: e writes it"
+        try:
+            expanded(self.values["inputs"])
+        except InputError as error:
+            return f"{error.message}; {error.remedy}"
         return "" if self.values["left"] != self.values["right"] else "two candidates are compared: choose another one"
 
     @property
@@ -67,9 +71,8 @@ class AskDrafts(FieldDialog["WantedDrafts | None"]):
         from core.submission.drafts import WantedDrafts
 
         pair = (self.values["left"], self.values["right"])
-        return WantedDrafts(
-            self.of_task, Path(self.values["inputs"]), pair, int(self.values["most"]), of_job=self.job_id
-        )
+        file = expanded(self.values["inputs"])
+        return WantedDrafts(self.of_task, file, pair, int(self.values["most"]), of_job=self.job_id)
 
 
 def ask_drafts(
@@ -87,7 +90,7 @@ def ask_drafts(
 
             from core.submission.drafts import submit_drafts
 
-            file = project.root / expanded(wanted.inputs)
+            file = project.root / wanted.inputs
             return [submit_drafts(home, project, replace(wanted, inputs=file), author=author, remarks=remarks)]
 
         actions.submit(context, make, remarks)
