@@ -22,6 +22,7 @@ from core.wording.jobs import reason_words
 from tui.queries.failures import ask_beside
 
 if TYPE_CHECKING:
+    from core.config.task import Task
     from core.submission.wanted_export import WantedGguf, WantedMerge
     from core.submission.wanted_ship import WantedShip
     from tui.context import Context
@@ -324,10 +325,15 @@ def rescore(context: Context, job_id: int) -> None:
         from core.results.rescoring import rescore as rescore_answers
         from core.runner.client import author
         from core.store.database import open_database
+        from core.submission.doubts import code
         from core.wording.scoring import change_words
 
+        def name_files(tasks: Sequence[Task]) -> None:
+            for line in code(tasks):
+                context.post(RequestDone(line))
+
         with contextlib.closing(open_database(context.home)) as connection:
-            scoring, is_new = rescore_answers(context.home, connection, job_id, author=author(AUTHOR))
+            scoring, is_new = rescore_answers(context.home, connection, job_id, author=author(AUTHOR), told=name_files)
         if not is_new:
             return RequestDone(f"Checks and scores of bake-off {job_id} are unchanged: nothing to rescore")
         context.reader.data_changed()

@@ -70,6 +70,13 @@ def count_modes(
     return tuple(sorted(found, key=lambda one: (-one.count, one.code)))
 
 
+def count_thinking_aloud(scored: ScoredAnswers) -> int:
+    """Answers that seem to think aloud: by their failure modes, and where these were not looked for by the older scoring."""
+    flags, modes = scored.columns.aloud.tolist(), scored.columns.modes
+    seen = (flag if codes is None else "thinking_aloud" in codes for flag, codes in zip(flags, modes, strict=True))
+    return sum(map(bool, seen))
+
+
 def mode_shares(scored: ScoredAnswers) -> dict[str, dict[str, float]]:
     """Of each input that was answered and looked at: the share of its answers that have each failure mode, by code."""
     shares: dict[str, dict[str, float]] = {}

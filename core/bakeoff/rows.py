@@ -9,7 +9,7 @@ from statistics import fmean, median
 from typing import TYPE_CHECKING
 
 from core.bakeoff.input_cells import InputCell, input_cells
-from core.bakeoff.mode_counts import ModeCount, count_modes
+from core.bakeoff.mode_counts import ModeCount, count_modes, count_thinking_aloud
 from core.scoring.scored_answers import ScoredAnswers
 from core.scoring.scorer import Part, PlannedCheck
 from core.statistics.consistency import agreement, pass_hat, repeatability, worst_of
@@ -61,7 +61,8 @@ class CandidateRow:
     tokens (None when all were cut). `thinking_tokens` are those of a mean answer, of servers that count them.
     `first_token_seconds` is the median over what servers streamed. `timed_shared` counts answers that were given while
     others used the server, `asked_again` those that were asked for more than once, `server_faults` places that the server
-    left open. `thinking_aloud` counts answers that seem to hold thinking which nothing marks (`seems_to_think_aloud`).
+    left open. `thinking_aloud` counts answers that seem to hold thinking which nothing marks: the failure mode of that
+    code, or of older scores what `seems_to_think_aloud` says.
     `cold_load_seconds` (the median of the loads of a model that was not in memory) and `vram_bytes` (the most of
     any load) come from `measured`. `inputs` has a cell for each golden input. A `curtailed` candidate was stopped when it could
     not reach the incumbent any more: its figures are of the answers until then, and nothing is compared with them.
@@ -181,7 +182,7 @@ def build_row(
         timed_shared=int((figures["shared"] == 1).sum()),
         asked_again=int((figures["tries"] > 1).sum()),
         server_faults=scored.server_faults,
-        thinking_aloud=int(given.aloud.sum()),
+        thinking_aloud=count_thinking_aloud(scored),
         inputs=input_cells(scored, repeats),
         curtailed=curtailed,
         sampling_sd=sampling_sd or {},

@@ -186,7 +186,7 @@ def _limits(task: Task, rows: Sequence[CandidateRow]) -> Iterator[str]:
                 yield f"{row.name}: {row.faults[fault]} of {count(row.answers, 'answer')} {words}: score 0."
         if row.thinking_aloud:
             yield (
-                f"{row.name}: {row.thinking_aloud} of {count(row.answers, 'answer')} may begin with thinking; no tags mark it,"
+                f"{row.name}: {row.thinking_aloud} of {count(row.answers, 'answer')} may hold thinking; no tags mark it,"
                 " so that it was scored as part of the answer."
             )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,6 +17,7 @@ from core.home import Home
 from core.store.results import BakeoffRow, list_bakeoffs
 
 if TYPE_CHECKING:
+    from core.config.task import Task
     from core.results.load import StoredBakeoff
     from core.scoring.scorer import Part
 
@@ -228,11 +230,14 @@ def show_boards(
 
 
 def rescore_now(home: Home, connection: sqlite3.Connection, job_id: int) -> None:
-    from core.results.rescoring import files_run, rescore
+    from core.results.rescoring import rescore
+    from core.submission.doubts import code
 
-    for task, files in files_run(home, job_id).items():
-        say(f"{task}: scoring runs {', '.join(files)}, with your rights: a check of the kind `python`", error=True)
-    _, is_new = rescore(home, connection, job_id, author=by())
+    def name_files(tasks: Sequence[Task]) -> None:
+        for line in code(tasks):
+            say(line, error=True)
+
+    _, is_new = rescore(home, connection, job_id, author=by(), told=name_files)
     if is_new:
         say(
             f"Bake-off {job_id} rescored. `bakehouse results {job_id} --original` shows the original scores.",

@@ -14,9 +14,9 @@ from core.bakeoff.short_names import heads
 from core.cli.output import print_json, say
 from core.cli.results_answers import check_names
 from core.cli.text_grid import NAME_WIDTH, grid, wrap
-from core.failure_modes import excerpt
 from core.format import listed
 from core.results.load import StoredBakeoff, StoredTask
+from core.scoring.scored_answers import shown_piece
 from core.store.scores import answer_modes
 from core.text import one_line, printable
 from core.wording.failure_modes import NAMES, NONE_SEEN, NOT_LOOKED_FOR, briefly, counted, share_words
@@ -28,13 +28,14 @@ SHOWN_EXCERPT = 150
 
 def mode_lines(board: Leaderboard, width: int, job_id: int | None = None) -> Iterator[str]:
     """What is wrong with the answers of each candidate, the most frequent first, each with the answer that shows it best."""
-    if not any(row.answers for row in board.rows):
+    rows = [row for row in board.rows if row.answers]
+    if not rows:
         return
-    if all(row.modes is None for row in board.rows):
+    if all(row.modes is None for row in rows):
         yield from _not_looked_for(job_id, width)
         return
     yield "why answers fail: what is wrong with them, seen without a model"
-    for row in board.rows:
+    for row in rows:
         yield from _candidate(row, board, width)
 
 
@@ -109,17 +110,23 @@ def show_modes(
     """Every failure mode of each candidate with all the answers that have it."""
     check_names([answer for task in tasks for answer in task.answers], input_id=input_id, candidate=candidate)
     found: list[dict[str, Any]] = []
+    unlooked: list[dict[str, str]] = []
+    looked = False
     for task in tasks:
         board = task.leaderboard()
         having = answers_by_mode(task, answer_modes(connection, job_id, stored.scoring.number, task.name))
         for row in board.rows:
             if candidate in {None, row.name}:
                 found += _documents(task.name, row, having, input_id)
-                if row.modes is None and not as_json:
-                    say(f"{row.name}: {NOT_LOOKED_FOR} (`bakehouse results {job_id} --rescore`)")
+                looked |= row.modes is not None
+                if row.modes is None:
+                    unlooked.append({"task": task.name, "candidate": row.name})
     if as_json:
-        print_json({"job": job_id, "modes": plain_types(found), "scoring": stored.scoring.to_json()}, data=True)
+        document = {"job": job_id, "modes": plain_types(found), "not_looked_for": unlooked}
+        print_json({**document, "scoring": stored.scoring.to_json()}, data=True)
         return
+    for name in dict.fromkeys(one["candidate"] for one in unlooked):
+        say(f"{name}: {NOT_LOOKED_FOR} (`bakehouse results {job_id} --rescore`)")
     for one in found:
         of_task = f"{one['task']} · " if len(stored.tasks) > 1 else ""
         say(f"── {one['candidate']} · {of_task}{NAMES[one['code']]}: {one['count']:,} of {one['of']:,} answers")
@@ -128,8 +135,8 @@ def show_modes(
             for line in wrap(f"   {answer['input_id']} #{answer['repeat']}: “{said}”", width, indent=5):
                 say(line, data=True)
         say()
-    if not found:
-        say("no answer with a failure mode")
+    if not found and looked:
+        say(NONE_SEEN)
 
 
 def _documents(
@@ -151,7 +158,7 @@ def answers_by_mode(
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for answer in sorted(task.answers, key=lambda one: (order.get(one.input_id, len(order)), one.repeat)):
         for code in modes.get((answer.key, answer.candidate), ()):
-            text = answer.text if answer.text.strip() else answer.thinking or ""
-            said = {"input_id": answer.input_id, "repeat": answer.repeat, "excerpt": excerpt(code, text)}
+            piece = shown_piece(code, answer.text, answer.thinking)
+            said = {"input_id": answer.input_id, "repeat": answer.repeat, "excerpt": piece}
             found.setdefault((answer.candidate, code), []).append(said)
     return found

@@ -32,10 +32,8 @@ CODES: tuple[str, ...] = tuple(DETECTORS)
 
 
 def find(seen: SeenAnswer) -> tuple[Mode, ...]:
-    """The failure modes of an answer, in the order of `CODES`; none where nothing was seen.
-
-    Whatever the text
-    is, nothing is raised.
+    """The failure modes of an answer, in the order of `CODES`; none where nothing was seen. Nothing is raised, whatever
+    the text is.
     """
     look = TakenApart(seen)
     shown = look.text if look.text.strip() else seen.text if seen.text.strip() else seen.thinking or ""

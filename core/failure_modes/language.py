@@ -76,16 +76,7 @@ def is_in_another_language(look: TakenApart) -> bool:
     input where these say so, or say nothing), as far as these can be told. Code, quotes and figures are left out.
     """
     seen = look.seen
-    body = (
-        look.body
-        if look.fenced is not None and look.fenced.language not in ("", "text", "markdown", "md")
-        else look.text
-    )
-    body = (
-        look.fenced.inner
-        if look.fenced is not None and look.fenced.language in ("", "text", "markdown", "md")
-        else body
-    )
+    body = look.body
     words = _LETTERS.findall(body[:20_000])
     if sum(map(len, words)) < 4 or (len(words) < LEAST_WORDS and not _without_blanks(words)):
         return False

@@ -26,9 +26,9 @@ class SeenAnswer:
     `text` is the answer without its marked thinking. `system` and `asked` are the texts of the instructions and of the input,
     `examples` those that this candidate was shown in front of it. `finish`, `fault` and `thinking` are as
     `core.scoring.answers.Answer` has them; `thinking_asked`: the model was asked to think. `completion_tokens` is 0 where
-    nobody counted. `references` are good answers to this input, `usual` good answers to other inputs of the task (training
-    completions, references), each empty where none is known. `wants_json`: the answer was held to JSON while it was
-    generated. `limit` is how many tokens it might have, None where that is not known.
+    nobody counted. `references` are good answers to this input, `usual` good answers to any input of the task, each empty where
+    none is known. `wants_json`: the answer was held to JSON while it was generated. `limit` is how many tokens it might have,
+    None where that is not known.
     """
 
     input_id: str

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from core.bakeoff.result import result_message, result_summary
-from core.checks import check_ids, code_files
+from core.checks import check_ids
 from core.config.project import Project, shipped
 from core.config.task import Task
 from core.errors import BakehouseError
@@ -36,14 +36,21 @@ from core.store.rescorings import CheckChange, conclude_rescoring, insert_rescor
 from core.store.scores import answer_scores, insert_answer_scores
 
 
-def rescore(home: Home, connection: sqlite3.Connection, job_id: int, *, author: str) -> tuple[Scoring, bool]:
+def rescore(
+    home: Home,
+    connection: sqlite3.Connection,
+    job_id: int,
+    *,
+    author: str,
+    told: Callable[[Sequence[Task]], object] = lambda tasks: None,
+) -> tuple[Scoring, bool]:
     """Score the answers of a finished bake-off with the present checks of its task; returns the scoring that counts now, and
     whether it is new.
 
     The result is stored beside the original one and counts from then on. Nothing is stored when the newest result was made
     with the same checks and the same scores came out. Golden inputs, thinking policy and sampling are those that the answers
-    were made with. Raises `NotFoundError`, `InputError` for a task that is not valid, `BakehouseError` for a bake-off that is
-    not done.
+    were made with. `told` is given the tasks as they are now before any of their checks runs. Raises `NotFoundError`,
+    `InputError` for a task that is not valid, `BakehouseError` for a bake-off that is not done.
     """
     state = get_job(connection, job_id).state
     file, spec = bakeoff_file(home, job_id)
@@ -52,15 +59,20 @@ def rescore(home: Home, connection: sqlite3.Connection, job_id: int, *, author: 
             f"Bake-off {job_id} is {state}. Only a finished bake-off can be rescored.", code="not_done"
         )
     project = _project_of(file)
-    checks = {one.name: checks_of(project.task(one.name)) for one in spec.tasks}
+    present = {one.name: project.task(one.name) for one in spec.tasks}
+    told(list(present.values()))
+    checks = {name: checks_of(task) for name, task in present.items()}
     timeout = project.settings.bakeoff.pattern_timeout_seconds
     tasks = [with_checks(under_test.task, checks[under_test.name]) for under_test in spec.tasks]
-    scores: list[AnswerScores] = []
+    by_task: dict[str, list[AnswerScores]] = {}
     for task, under_test in zip(tasks, spec.tasks, strict=True):
         inputs = golden_inputs(under_test)
         asked = asked_candidates(under_test, inputs, spec.candidates)
         verdicts = stored_book(connection, job_id, task)
-        scores += score_stored(connection, job_id, task, inputs, timeout, asked=asked, verdicts=verdicts)
+        by_task[under_test.name] = score_stored(
+            connection, job_id, task, inputs, timeout, asked=asked, verdicts=verdicts
+        )
+    scores = [one for found in by_task.values() for one in found]
     changes = tuple(
         replace(change, task=before.name if len(spec.tasks) > 1 else "")
         for before, now in zip(spec.tasks, tasks, strict=True)
@@ -71,7 +83,7 @@ def rescore(home: Home, connection: sqlite3.Connection, job_id: int, *, author: 
         newest = load_bakeoff(home, connection, job_id)
         if same_result(connection, job_id, newest, checks, scores) and not newest.scoring.outdated:
             return newest.scoring, False
-        changes += tuple(_judged_since(connection, job_id, newest, scores, many=len(spec.tasks) > 1))
+        changes += tuple(_judged_since(connection, job_id, newest, by_task))
         # What it came to is read from the very scores that are stored: one way from scores to a board.
         number = insert_rescoring(
             connection,
@@ -89,18 +101,6 @@ def rescore(home: Home, connection: sqlite3.Connection, job_id: int, *, author: 
     return described(stored, number), True
 
 
-def files_run(home: Home, job_id: int) -> dict[str, tuple[str, ...]]:
-    """The files of the project that a rescoring runs, by task. Raises as `rescore`."""
-    file, spec = bakeoff_file(home, job_id)
-    project = _project_of(file)
-    found = {one.name: _code_files(project.task(one.name)) for one in spec.tasks}
-    return {name: files for name, files in found.items() if files}
-
-
-def _code_files(task: Task) -> tuple[str, ...]:
-    return code_files(task.format, task.content)
-
-
 def _project_of(file: JobFile) -> Project:
     return shipped() if file.project_id == shipped().id else Project.find(explicit=Path(file.project_root))
 
@@ -112,15 +112,17 @@ def checks_of(task: Task) -> dict[str, Any]:
 
 
 def _judged_since(
-    connection: sqlite3.Connection, job_id: int, former: StoredBakeoff, scores: Sequence[AnswerScores], *, many: bool
+    connection: sqlite3.Connection, job_id: int, former: StoredBakeoff, scores: Mapping[str, Sequence[AnswerScores]]
 ) -> Iterator[CheckChange]:
-    """The checks of judges that leave another number of answers open than they did in the former result."""
-    before = _open_checks(answer_scores(connection, job_id, former.scoring.number))
-    now = _open_checks(scores)
+    """The checks of judges that leave another number of answers open than they did in the former result; `scores` by task."""
     for task in former.tasks:
-        for name, _ in judge_checks(task.task):
+        if not (checks := judge_checks(task.task)):
+            continue
+        before = _open_checks(answer_scores(connection, job_id, former.scoring.number, task.name))
+        now = _open_checks(scores[task.name])
+        for name, _ in checks:
             if before[name] != now[name]:
-                yield CheckChange("judged", name, task.name if many else "")
+                yield CheckChange("judged", name, task.name if len(former.tasks) > 1 else "")
 
 
 def _open_checks(scores: Iterable[AnswerScores]) -> Counter[str]:

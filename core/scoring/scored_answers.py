@@ -67,8 +67,8 @@ class AnswerColumns:
     """The scored answers of one candidate as columns, in the order of the golden set, repeats in theirs.
 
     `place` is the place of the answer's input in the golden set, `points` has a column for each check of the task. `figures`
-    holds `FIGURES`, not a number where nothing was measured; `cut` answers ended at the limit, `aloud` ones seem to begin with
-    thinking. `modes` are the failure modes of each answer, None where its scoring was made before they were looked for.
+    holds `FIGURES`, not a number where nothing was measured; `cut` answers ended at the limit. `modes` are the failure modes of
+    each answer, None where an older scoring did not look for them: of such, `aloud` ones seem to begin with thinking.
     """
 
     place: NDArray[np.intp]

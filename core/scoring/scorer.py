@@ -175,12 +175,13 @@ class Scorer:
             message = f"an answer is to the input `{answer.input_id}`, which the golden set does not have"
             raise InputError(message, code="unknown_input", remedy="score with the golden set that was asked")
         plan, named = self.plans[answer.input_id], self._named[answer.input_id]
-        fault, aloud = fault_of(self.task, answer), seems_to_think_aloud(answer.text)
+        fault = fault_of(self.task, answer)
         if fault == "server":
             return None
         split = visible(self.task, answer)
         asked = self.asked.get(answer.candidate)
         modes = None if asked is None else tuple(mode.code for mode in find(asked.seen(answer, split, fault)))
+        aloud = modes is None and seems_to_think_aloud(answer.text)
         if fault is not None:
             return AnswerScores(
                 answer_key=answer.key,

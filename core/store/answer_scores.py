@@ -22,10 +22,10 @@ class AnswerScores:
 
     `checks` are (id, part, hash) of what was checked, `points` their values in [0, 1]. `details` has the words to those that
     have some, and `faulty` those that could not be done, by their place in `checks`. `fault` is what the model did wrong, by
-    which all points are 0; `thinks_aloud`: the text seems to begin with thinking. `compared` is the hash of what the repeats of
-    an input are compared by; None: this scoring did not keep it, nor the two before. A `candidate` of None: whoever gave the
-    answer with this key. `modes` are the codes of what is wrong with the answer (`core.failure_modes`); None: this scoring was
-    made before they were looked for.
+    which all points are 0. `compared` is the hash of what the repeats of an input are compared by; None: this scoring did not
+    keep it, nor the two before. A `candidate` of None: whoever gave the answer with this key. `modes` are the codes of what is
+    wrong with the answer (`core.failure_modes`); None: they were not looked for. `thinks_aloud` says of such an answer that it
+    seems to begin with thinking; of others the modes do.
     """
 
     answer_key: str

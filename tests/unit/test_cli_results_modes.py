@@ -83,5 +83,8 @@ def test_a_result_of_before_failure_modes_says_how_to_find_them(
     which = ["results", str(job_id)]
     board = called(capsys, which)[1]
     assert "looked for: rescore with the current checks\n  `bakehouse results 1 --rescore`" in board
-    assert f"{BASE}: scored before failure modes were looked for" in called(capsys, [*which, "--modes"])[1]
+    listed = called(capsys, [*which, "--modes"])[1]
+    assert f"{BASE}: scored before failure modes were looked for" in listed and "no failure mode" not in listed
+    document = json.loads(called(capsys, [*which, "--modes", "--json"])[1])
+    assert document["modes"] == [] and [one["candidate"] for one in document["not_looked_for"]] == [TUNED, WORDY, BASE]
     assert "instructions repeated" in called(capsys, [*which, "--rescore"])[1]

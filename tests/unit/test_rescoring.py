@@ -8,7 +8,9 @@ import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from queue import Queue
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 from core.checks.regex import RegexCheck
 from core.cli.main import main
 from core.config.project import Project
-from core.errors import BakehouseError, NotFoundError
+from core.errors import BakehouseError, InputError, NotFoundError
 from core.format import of_five
 from core.home import Home
 from core.results.load import load_bakeoff
@@ -28,6 +30,9 @@ from core.store.jobs import get_job, list_jobs
 from core.store.rescorings import CheckChange, current_number, list_rescorings
 from core.wording.scoring import scoring_words
 from tests.support.stored_bakeoff import GOLDEN, TASK, home_with_bakeoffs, stored_answers, write_task
+from tui import actions
+from tui.actions import RequestDone
+from tui.context import Context
 from tui.model.background_reader import BackgroundReader
 from tui.model.snapshot import Snapshot, TaskLine
 from tui.panes.bakeoff import board_rows
@@ -121,6 +126,26 @@ def test_only_a_finished_bake_off_is_rescored(store: Store) -> None:
     assert refused.value.code == "not_done"
     with pytest.raises(NotFoundError):
         rescore(home, connection, 7, author="anna")
+
+
+def test_a_console_names_the_files_that_a_rescoring_runs_before_they_run(store: Store) -> None:
+    home, project, connection = store
+    (project / "checks").mkdir(exist_ok=True)
+    (project / "checks/own.py").write_text("def score(text, expect, captures):\n    return True\n")
+    write_task(project, {**TASK, "content": [{"check": "python", "file": "checks/own.py"}]})
+    said: Queue[RequestDone] = Queue()
+
+    def post(done: RequestDone) -> None:
+        said.put(done)
+        if not done.failed:
+            raise InputError("that is enough", code="stopped")
+
+    context = SimpleNamespace(home=home, post=post, feed=SimpleNamespace(wake=lambda: None))
+    actions.rescore(cast(Context, context), 1)
+    named, ended = said.get(timeout=60), said.get(timeout=60)
+    assert named.text == "judge: scoring runs checks/own.py, with your rights: a check of the kind `python`"
+    assert ended.failed and "that is enough" in ended.text
+    assert current_number(connection, 1) == 0
 
 
 def test_a_task_that_is_not_valid_leaves_the_result_as_it_was(store: Store) -> None:

@@ -165,6 +165,41 @@ def test_a_board_reads_the_texts_of_the_answers_that_it_shows_and_no_other(made:
     assert board.row("m base").modes == ()
 
 
+def test_thinking_aloud_is_told_by_the_failure_mode_and_of_older_scores_by_how_answers_begin(
+    made: MeasuredBakeoff,
+) -> None:
+    """The same answers: one begins as models begin to think aloud, of the other only its later words tell."""
+    texts = {
+        1: "Okay, let me look at the sofa first. PRICE: 65",
+        2: "PRICE: 60. Wait, that is the old price. Let me fix that: PRICE: 65",
+    }
+    with contextlib.closing(open_database(made.home)) as connection:
+        with transaction(connection):
+            connection.executemany(
+                "UPDATE answers SET document = json_set(document, '$.text', ?) "
+                "WHERE task = 'judge' AND candidate = 'm tuned' AND input_id = 'sofa' AND repeat = ?",
+                [(text, repeat) for repeat, text in texts.items()],
+            )
+        changed = load_bakeoff(made.home, connection, made.job_id).task("judge")
+        own = [one for one in changed.answers if (one.candidate, one.input_id) == ("m tuned", "sofa")]
+        scores = score_answers(changed.task, changed.inputs, own)
+        with transaction(connection):
+            insert_check_scores(connection, made.job_id, [one.to_json() for one in scores])
+        old = load_bakeoff(made.home, connection, made.job_id).task("judge")
+        assert plain(old.leaderboard()) == of_objects(old)
+        rescored(made, connection)
+        new = load_bakeoff(made.home, connection, made.job_id).task("judge")
+        assert plain(new.leaderboard()) == of_objects(new, connection, made.job_id, 1)
+    boards = old.leaderboard(), new.leaderboard()
+    before, after = (board.row("m tuned") for board in boards)
+    assert (before.modes, before.thinking_aloud) == (None, 1)
+    (mode,) = [one for one in after.modes or () if one.code == "thinking_aloud"]
+    assert mode.count == after.thinking_aloud == 2
+    for board, row in zip(boards, (before, after), strict=True):
+        noted = f"m tuned: {row.thinking_aloud} of {row.answers} answers may hold thinking"
+        assert any(note.startswith(noted) for note in board.notes)
+
+
 def test_the_collector_runs_again_behind_a_board_and_behind_one_that_fails() -> None:
     with gc_paused(), gc_paused():
         assert not gc.isenabled()

@@ -9,6 +9,8 @@ from tui.commands import Command, Condition, command
 ONE_ONLY = "There is one bake-off only."
 ONE_TASK = "This bake-off is over one task."
 NO_MODES = "No failure mode was seen in the answers of this candidate."
+OLDER_SCORES = "These scores were made before failure modes were looked for: R rescores with the current checks."
+ELSEWHERE = "The answer that shows it opens from the leaderboard and beside answers."
 NO_STAGES = "The candidates are not the stages of an adapter: `bakehouse bakeoff --stages JOB` compares those."
 
 
@@ -47,6 +49,13 @@ def can_open_stages(screen: Any) -> bool:
 def has_failure_modes(screen: Any) -> bool:
     candidate = screen.place.candidate
     return screen.view in ("board", "answers") and candidate is not None and bool(candidate.modes)
+
+
+def why_no_example(screen: Any) -> str:
+    candidate = screen.place.candidate
+    if candidate is None:
+        return "There are no answers yet."
+    return OLDER_SCORES if candidate.modes is None else ELSEWHERE if candidate.modes else NO_MODES
 
 
 def has_parts(screen: Any) -> bool:
@@ -149,7 +158,7 @@ COMMANDS: tuple[Command, ...] = (
         "example",
         has_failure_modes,
         2,
-        unless=NO_MODES,
+        unless=why_no_example,
     ),
     command("r", "repeat", "The next repeat; the worst is shown first", "r", "repeat", shows("board", "answers"), 2),
     command("w", "worst", "The worst repeat of each input, or the mean", "w", "worst", shows("inputs"), 2),

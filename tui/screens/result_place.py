@@ -33,8 +33,8 @@ class ResultPlace:
     """Whom it is compared with; None: the best, or the next one of the best itself."""
     position: int = 0
     repeat: int | None = None
-    example: tuple[str, int] = ("", -1)
-    """The candidate and which of its failure modes was shown last."""
+    example: tuple[str, str, int] = ("", "", -1)
+    """Task, candidate, and which of its failure modes was shown last."""
     top: int = 0
     worst: bool = False
     part: str | None = None
@@ -235,7 +235,7 @@ class ResultPlace:
         candidate, board = self.candidate, self.board
         if board is None or candidate is None or not candidate.modes:
             return
-        before = self.example[1] if self.example[0] == candidate.name else -1
+        before = self.example[2] if self.example[:2] == (board.task, candidate.name) else -1
         number = (before + 1) % len(candidate.modes)
         mode = candidate.modes[number]
         if mode.input_id not in board.input_ids:
@@ -243,7 +243,7 @@ class ResultPlace:
         self.to_input(board.input_ids.index(mode.input_id))
         stored = [one.repeat for one in (answers or {}).get((candidate.name, mode.input_id), ())]
         self.repeat = stored.index(mode.repeat) if mode.repeat in stored else None
-        self.name, self.example = candidate.name, (candidate.name, number)
+        self.name, self.example = candidate.name, (board.task, candidate.name, number)
 
     def next_repeat(self, answers: Answers | None) -> None:
         board, candidate = self.board, self.candidate
