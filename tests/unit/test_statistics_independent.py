@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,6 +18,15 @@ from statsmodels.stats.proportion import proportion_confint
 from core.statistics.multiplicity import holm, holm_over_groups
 from core.statistics.paired import Paired, clusters_needed, minimum_detectable_effect, t_interval
 from core.statistics.proportions import mcnemar, wilson
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _little_to_collect() -> Iterator[None]:
+    """`multipletests` collects garbage at each call, over all that a worker holds that has read thousands of tests."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
 
 p_values = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
