@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from core.authoring.tried_checks import idle_checks
 from core.checks import check_ids
@@ -29,12 +30,17 @@ FEWEST_INPUTS = 6
 MOST_IDS = 6
 
 
-def check_project(project: Project) -> list[InputError]:
-    """Every problem in the project's own files (not in the shipped ones behind it), by file and line."""
+def check_project(
+    project: Project, known: Mapping[str, Sequence[InputError]] = MappingProxyType({})
+) -> list[InputError]:
+    """Every problem in the project's own files (not in the shipped ones behind it), by file and line.
+
+    `known` are the problems of tasks, by name, that `check_task` has been asked for already.
+    """
     problems = [
         *_check_settings(project),
-        *_check_folder(project, TASKS),
-        *_check_folder(project, RECIPES),
+        *_check_folder(project, TASKS, known),
+        *_check_folder(project, RECIPES, {}),
         *_check_models(project),
     ]
     return sorted(problems, key=lambda problem: (problem.file or "", problem.line or 0))
@@ -65,19 +71,10 @@ def check_settings_file(problem: InputError) -> list[InputError]:
         return [unreadable]
 
 
-def check_warnings(project: Project, *, run_code: bool = False) -> list[InputError]:
-    """What is not wrong but will disappoint: golden sets too small to show any difference, checks that nothing passes."""
-    return [
-        warning
-        for file in sorted((project.root / TASKS).glob("*.yaml"))
-        if not file.name.startswith(".")
-        for warning in task_warnings(project, file, run_code=run_code)
-    ]
-
-
 def task_warnings(project: Project, file: Path, *, run_code: bool = False) -> list[InputError]:
-    """The warnings of one task; none for a task that has problems. `run_code`: checks that run a file of the project are tried,
-    too: whoever asks for that has told the person so."""
+    """What is not wrong but will disappoint: golden sets too small to show any difference, checks that nothing passes. None for
+    a task that cannot be read. `run_code`: checks that run a file of the project are tried, too: whoever asks for that has told
+    the person so."""
     try:
         task = load_task(file)
     except InputError:
@@ -151,7 +148,7 @@ def _check_settings(project: Project) -> Iterator[InputError]:
                 return
 
 
-def _check_folder(project: Project, folder: Path) -> Iterator[InputError]:
+def _check_folder(project: Project, folder: Path, known: Mapping[str, Sequence[InputError]]) -> Iterator[InputError]:
     for file in sorted((project.root / folder).glob("*")):
         if file.name.startswith(".") or file.is_dir():
             continue
@@ -159,7 +156,7 @@ def _check_folder(project: Project, folder: Path) -> Iterator[InputError]:
             remedy = f"rename it to {file.stem}.yaml" if file.suffix == ".yml" else "move it elsewhere"
             yield InputError("is not read: only *.yaml is", code="unknown_file", file=file, remedy=remedy)
         elif folder == TASKS:
-            yield from check_task(project, file)
+            yield from known[file.stem] if file.stem in known else check_task(project, file)
         else:
             yield from _check_recipe(file)
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from core.authoring.lint import FEWEST_INPUTS, check_task, task_warnings
+from core.authoring.lint import check_task, task_warnings
 from core.checks import check_ids
 from core.config.golden import GoldenInput
-from core.config.project import Project
+from core.config.project import TASKS, Project
 from core.config.task import Task
 from core.data.examples import CHARACTERS_PER_TOKEN, Example, load_examples
 from core.errors import BakehouseError, InputError
@@ -41,11 +41,6 @@ class TaskRow:
     problems: tuple[InputError, ...] = ()
     warnings: tuple[InputError, ...] = ()
 
-    @property
-    def shows_nothing(self) -> bool:
-        """Whether it has too few inputs to ever show a difference."""
-        return self.sources < FEWEST_INPUTS
-
     def to_json(self) -> dict[str, Any]:
         return {
             **asdict(self),
@@ -54,23 +49,24 @@ class TaskRow:
         }
 
 
-def task_rows(project: Project, own: bool = False) -> list[TaskRow]:
-    """A row for each task that can be read, in the order of their names; `own`: without those that come with Bakehouse.
+def task_rows(project: Project, own: bool = False, *, run_code: bool = False) -> list[TaskRow]:
+    """A row for each task, the project's own first, in the order of their names; `own`: without those that come with Bakehouse.
 
-    It reads every golden and data file and tries the checks on the training data: call it in a thread. What is wrong with a
-    file that is no task at all is `check_project`'s.
+    It reads every golden and data file and tries the checks on the training data: call it in a thread. `run_code`: also those
+    checks of the project's own tasks that run a file of it, as `task_warnings` has it.
     """
-    names = project.own_task_names() if own else project.task_names()
+    written = project.own_task_names()
     found = []
-    for name in names:
+    for name in written if own else project.task_names():
         try:
-            found.append(task_row(project, project.task(name)))
+            found.append(task_row(project, project.task(name), run_code=run_code and name in written))
         except InputError as problem:
-            found.append(unreadable(name, problem))
+            wrong = check_task(project, project.root / TASKS / f"{name}.yaml") if name in written else []
+            found.append(unreadable(name, wrong or [problem]))
     return found
 
 
-def task_row(project: Project, task: Task) -> TaskRow:
+def task_row(project: Project, task: Task, *, run_code: bool = False) -> TaskRow:
     """The row of one task. What cannot be read of it is counted as nothing and told by `problems`."""
     owner = project.owner(task)
     golden, examples = _golden(project, task), _examples(project, task)
@@ -93,13 +89,13 @@ def task_row(project: Project, task: Task) -> TaskRow:
         room_tokens=task.sampling.context_length - task.sampling.max_new_tokens,
         system=task.system,
         problems=tuple(check_task(owner, task.file)),
-        warnings=tuple(task_warnings(owner, task.file)),
+        warnings=tuple(task_warnings(owner, task.file, run_code=run_code)),
     )
 
 
-def unreadable(name: str, problem: InputError) -> TaskRow:
+def unreadable(name: str, problems: Sequence[InputError]) -> TaskRow:
     """The row of a task whose file is none."""
-    return TaskRow(name, "", False, 0, 0, 0, (), (), None, None, None, 0, problems=(problem,))
+    return TaskRow(name, "", False, 0, 0, 0, (), (), None, None, None, 0, problems=tuple(problems))
 
 
 def tokens_of(*texts: str) -> int:

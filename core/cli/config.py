@@ -32,7 +32,7 @@ def check(with_shipped: bool, project: Path | None, as_json: bool) -> None:
     The checks of a task are tried on the completions of its training data: one that none of them passes is told. Below stands
     what each task has: golden inputs, checks, examples and how long they are.
     """
-    from core.authoring.lint import check_project, check_settings_file, check_warnings
+    from core.authoring.lint import check_project, check_settings_file
     from core.authoring.task_rows import task_rows
     from core.cli.results_boards import terminal_width
     from core.cli.task_table import task_table
@@ -42,14 +42,13 @@ def check(with_shipped: bool, project: Path | None, as_json: bool) -> None:
     except InputError as problem:
         root, problems, warnings, rows = Path(problem.file or "").parent, check_settings_file(problem), [], []
     else:
-        root, problems = found.root, check_project(found)
         for line in code_that_runs(found):
             say(line, error=True)
-        warnings = check_warnings(found, run_code=True)
-        rows = task_rows(found, own=not with_shipped)
-        if not found.is_shipped:
-            problems += [one for row in rows if row.shipped for one in row.problems]
-            warnings += [one for row in rows if row.shipped for one in row.warnings]
+        rows, own = task_rows(found, own=not with_shipped, run_code=True), found.own_task_names()
+        root = found.root
+        problems = check_project(found, {row.name: row.problems for row in rows if row.name in own})
+        problems += [one for row in rows if row.name not in own for one in row.problems]
+        warnings = [one for row in rows for one in row.warnings]
     if as_json:
         print_json(
             {

@@ -62,7 +62,7 @@ def test_a_row_says_what_a_task_has_and_what_is_wrong(project: Project) -> None:
     idle = rows["idle"]
     assert (idle.inputs, idle.confirm, idle.sources, idle.examples) == (7, 1, 7, 2)
     assert (idle.format_checks, idle.content_checks, idle.shipped) == (("line",), ("price equals expect",), False)
-    assert [one.code for one in idle.warnings] == ["idle_check"] and not idle.problems and not idle.shows_nothing
+    assert [one.code for one in idle.warnings] == ["idle_check"] and not idle.problems
     assert rows["broken"].problems and rows["broken"].inputs == 0
     assert rows["judge"].shipped and not rows["judge"].problems
     assert [row.name for row in task_rows(project, own=True)] == ["broken", "idle"]

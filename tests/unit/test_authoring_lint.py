@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.authoring.lint import check_project, check_settings_file, check_warnings
+from core.authoring.lint import check_project, check_settings_file
+from core.authoring.task_rows import task_rows
 from core.config.project import Project
 from core.errors import InputError
 
@@ -145,7 +146,7 @@ def test_golden_sets_that_can_prove_nothing_are_warned_of(
     (folder / "golden/t.yaml").write_text("".join(lines))
     project = Project.find(folder)
     assert check_project(project) == []
-    assert [one.code for one in check_warnings(project)] == ["few_golden_inputs"] * warned
+    assert [one.code for row in task_rows(project, own=True) for one in row.warnings] == ["few_golden_inputs"] * warned
 
 
 def test_everything_wrong_in_the_projects_own_file_is_listed(folder: Path) -> None:
