@@ -53,6 +53,8 @@ def line_of(talk: Conversation) -> str:
         }
     if talk.source is not None:
         document["source"] = talk.source
+    if talk.expect is not None:
+        document["expect"] = talk.expect
     return json.dumps(document, ensure_ascii=False)
 
 

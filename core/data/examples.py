@@ -174,9 +174,8 @@ def _examples_of(conversation: Conversation, task: Task) -> Iterator[Example]:
                 remedy="write them into the answer, between <think> and </think>",
             )
         before = tuple(Message(item.role, item.content) for item in turns[:position])
-        expect = record.document.get("expect") if isinstance(record.document, dict) else None
-        said = expect if isinstance(expect, dict) and position == len(turns) - 1 else None
-        yield Example(before, turn.content, record.number, str(record.file), conversation.source, said)
+        expect = conversation.expect if position == len(turns) - 1 else None
+        yield Example(before, turn.content, record.number, str(record.file), conversation.source, expect)
 
 
 def _with_system(conversation: Conversation, task: Task) -> list[Turn]:

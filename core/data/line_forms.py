@@ -31,6 +31,7 @@ from core.data.turns import (
     is_absent,
     is_conversation,
     is_empty,
+    is_expectation,
     message_keys,
     not_learnt,
     other_messages,
@@ -63,6 +64,7 @@ class Conversation:
     record: Record
     source: str | None = None
     key: str | None = None  # that an error of its turns names
+    expect: dict[str, Any] | None = None  # of its answer, in the words of a golden input
 
     @property
     def number(self) -> int:
@@ -340,7 +342,7 @@ class _RecordReader:
         return [Turn(role, text_of(self.fields, value, word(key), self.ignored, word(key)))]
 
     def _made(self, turns: list[Turn], form: LineForm, key: str) -> Conversation:
-        """The conversation with what stands beside its turns: a system message, a weight, a label, its source."""
+        """The conversation with what stands beside its turns: a system message, a weight, a label, its source, `expect`."""
         fields = self.fields
         beside = self._system()
         if beside is not None:
@@ -359,11 +361,9 @@ class _RecordReader:
                     learn = learn and bool(truth(said))
         if not learn:
             turns = not_learnt(turns)
-        source = fields.get("source")
-        if _names(source):
-            fields.take("source")
-        named = str(source).strip() if _names(source) else None
-        return Conversation(tuple(turns), form, self.record, named, key)
+        source = str(fields.take("source")).strip() if _names(fields.get("source")) else None
+        expect = fields.take("expect") if is_expectation(fields.get("expect")) else None
+        return Conversation(tuple(turns), form, self.record, source, key, expect)
 
     def _system(self) -> str | None:
         """The system message beside the turns, None without one."""

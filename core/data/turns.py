@@ -5,6 +5,7 @@ Whatever a message says beside role and text is taken up here, refused, or ends 
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -157,6 +158,14 @@ def is_absent(value: Any) -> bool:
 
 def quoted_number(value: Any) -> str:
     return f"{value!r:.40}" if isinstance(value, (int, float)) else quoted(value)
+
+
+def is_expectation(value: Any) -> bool:
+    """True of an object that a line of JSON can hold: a table may have dates in it, a text half of a surrogate pair."""
+    try:
+        return isinstance(value, dict) and bool(json.dumps(value, ensure_ascii=False).encode())
+    except (TypeError, ValueError, RecursionError):
+        return False
 
 
 def text_of(fields: Fields, value: Any, key: str, ignored: Ignored, prefix: str) -> str:

@@ -83,7 +83,9 @@ def test_another_system_message_in_a_line_is_an_error_unless_it_is_kept(tmp_path
 
 def test_further_keys_and_doubled_examples_are_counted(tmp_path: Path) -> None:
     line = {"prompt": "a", "completion": "b"}
-    _, report = load_examples(write(tmp_path, {**line, "id": 1}, line, {**line, "id": 2, "tag": "x"}), TASK)
+    read = {**line, "source": "s", "expect": {"verdict": "PASS"}}
+    examples, report = load_examples(write(tmp_path, {**line, "id": 1}, read, {**line, "id": 2, "tag": "x"}), TASK)
+    assert [(one.source, one.expect) for one in examples] == [(None, None), ("s", {"verdict": "PASS"}), (None, None)]
     assert report.further_keys == {"id": 2, "tag": 1}
     assert report.duplicate_lines == (2, 3)
 

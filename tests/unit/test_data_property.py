@@ -119,7 +119,8 @@ class Maker:
     def record(self) -> dict[str, Any]:
         made = self.chance(self.chat, self.pair, self.alpaca, self.trl)()
         source = self.chance({}, {}, {"source": self.text("source")})
-        return {**made, **self.extras(), **source} if self.chance(True, False) else made
+        expect = self.chance({}, {}, {"expect": {"steps": 3}})
+        return {**made, **self.extras(), **source, **expect} if self.chance(True, False) else made
 
 
 @st.composite
@@ -235,7 +236,8 @@ def test_what_is_converted_reads_to_the_same_examples(made: tuple[list[dict[str,
     again = read_training(DataSource(Path("converted.jsonl"), text.encode()))
     assert not again.bad and not again.ignored and inspect(again).own
     for task in (LAST, EVERY):
-        assert examples(again, task) == examples(read_usable(data), task)
+        former, found = examples(read_usable(data), task), examples(again, task)
+        assert found == former and [one.expect for one in found] == [one.expect for one in former]
     assert converted(again)[0] == text
 
 
@@ -262,6 +264,7 @@ KEYS = [
     "history",
     "label",
     "source",
+    "expect",
 ]
 DOCUMENTS = st.dictionaries(st.sampled_from(KEYS), JSON_VALUES, max_size=4) | JSON_VALUES
 ANY_FILE = st.one_of(
