@@ -35,6 +35,7 @@ def chapters() -> dict[str, str]:
     for part in PAGE.read_text("utf-8").split("\n## ")[1:]:
         title, _, text = part.partition("\n")
         for name in re.findall(r"`(\w+)`", title) or [title]:
+            assert name not in found, f"two chapters explain {name}"
             found[name] = text
     return found
 
