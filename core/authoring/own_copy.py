@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from core.authoring.new_files import write_new_files
 from core.config.project import TASKS, Project
 from core.config.task import Task
 from core.errors import InputError
@@ -56,15 +57,4 @@ def copy_task(project: Project, name: str) -> list[Path]:
             file=there[0],
             remedy="move it elsewhere",
         )
-    written: list[Path] = []
-    try:
-        for target, source in files.items():
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with target.open("xb") as file:
-                written.append(target)
-                file.write(source.read_bytes())
-    except OSError as problem:
-        for done in written:
-            done.unlink(missing_ok=True)
-        raise InputError(f"cannot be written: {problem.strerror}", code="not_writable", file=target) from problem
-    return written
+    return write_new_files({target: source.read_bytes() for target, source in files.items()})

@@ -6,7 +6,6 @@ import re
 import secrets
 import shlex
 from codecs import BOM_UTF8
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from core.authoring.derive import (
     shared_system,
 )
 from core.authoring.derive_structure import structure_checks
+from core.authoring.new_files import make_folder, write_new_files
 from core.authoring.templates import EXAMPLE_CHECKS, GOLDEN_HEAD, PROJECT, TASK
 from core.authoring.yaml_text import block, comment, flow, scalar
 from core.config.golden import GoldenInput, GoldenMessage
@@ -52,8 +52,8 @@ def new_project(folder: Path) -> list[Path]:
     word = re.sub(r"[^a-z0-9]+", "-", folder.name.lower()).strip("-") or "project"
     text = _fill(PROJECT, id=f"{word[:40]}-{secrets.token_hex(4)}", name=scalar(printable(folder.name) or word))
     for place in (TASKS, RECIPES, DATA, GOLDEN):
-        _make_folder(folder / place)
-    return _write({file: text})
+        make_folder(folder / place)
+    return write_new_files({file: text})
 
 
 def new_task(project: Project, name: str, *, examples: Path | DataFile | None = None, hold_out: int = 0) -> list[Path]:
@@ -69,7 +69,7 @@ def new_task(project: Project, name: str, *, examples: Path | DataFile | None = 
     if project.is_shipped:
         remedy = "`bakehouse new project FOLDER` makes one; or go to its folder"
         raise InputError("there is no project here to write into", code="no_project", remedy=remedy)
-    return _write(_task_files(project.root, name, examples, hold_out))
+    return write_new_files(_task_files(project.root, name, examples, hold_out))
 
 
 def new_project_with_task(folder: Path, name: str, *, examples: DataFile, hold_out: int = 0) -> list[Path]:
@@ -78,7 +78,7 @@ def new_project_with_task(folder: Path, name: str, *, examples: DataFile, hold_o
     files = _task_files(root, name, examples, hold_out)
     made = new_project(root)
     try:
-        return [*made, *_write(files)]
+        return [*made, *write_new_files(files)]
     except InputError:
         for file in made:
             file.unlink(missing_ok=True)
@@ -294,26 +294,3 @@ def _fill(template: str, **values: str) -> str:
     for key, value in values.items():
         template = template.replace(f"«{key}»", value)
     return template
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as problem:
-        raise InputError(f"cannot be made: {problem.strerror}", code="not_writable", file=folder) from problem
-
-
-def _write(files: Mapping[Path, str | bytes]) -> list[Path]:
-    """Write files that must not be there yet; when one cannot be written, those written before are taken back."""
-    written: list[Path] = []
-    for file, content in files.items():
-        _make_folder(file.parent)
-        try:
-            with file.open("xb") as target:
-                written.append(file)
-                target.write(content.encode() if isinstance(content, str) else content)
-        except OSError as problem:
-            for done in written:
-                done.unlink(missing_ok=True)
-            raise InputError(f"cannot be written: {problem.strerror}", code="not_writable", file=file) from problem
-    return written

@@ -380,3 +380,12 @@ def test_a_bad_line_of_the_examples_is_named_and_nothing_is_written(project: Pro
 def test_the_shipped_project_is_no_place_for_a_task() -> None:
     with pytest.raises(InputError, match="no project here"):
         new_task(shipped(), "mine")
+
+
+def test_what_was_written_is_taken_back_where_a_later_folder_cannot_be_made(project: Project) -> None:
+    (project.root / "golden").rmdir()
+    (project.root / "golden").write_text("a file in its place")
+    with pytest.raises(InputError) as refused:
+        new_task(project, "mail")
+    assert refused.value.code == "not_writable"
+    assert not list((project.root / "configs/tasks").iterdir())
