@@ -9,7 +9,7 @@ from typing import Any
 
 from core.authoring.yaml_text import flow, scalar
 from core.checks.json_text import NotJsonError, read_document
-from core.checks.pointers import EVERY
+from core.checks.pointers import EVERY, pointer_to
 from core.data.examples import Example
 
 BYTES_PER_TOKEN = (
@@ -146,9 +146,7 @@ def checks(found: Sequence[Field], completions: Sequence[str]) -> list[str]:
         if key in closed or (kind := _kind([item[key] for item in objects]))
     }
     schema = {"type": "object", "required": required, "properties": properties}
-    capture = {
-        field.name: f"/{field.key.replace('~', '~0').replace('/', '~1')}" for field in found if field.key is not None
-    }
+    capture = {field.name: pointer_to(field.key) for field in found if field.key is not None}
     return [flow({"id": "json", "check": "json_schema", "schema": schema, "capture": capture})]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
 from typing import TYPE_CHECKING, Annotated, Any, Union
 
@@ -119,7 +119,7 @@ class Check:
         if self.kills is not None:
             self.kills.note(definition, None)
         if result.detail and self.definition.message:
-            return CheckResult(result.value, self.definition.message, result.captures)
+            return replace(result, detail=self.definition.message)
         return result
 
 

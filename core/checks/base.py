@@ -162,6 +162,12 @@ class BaseDefinition(BaseModel):
         return False
 
 
+def in_short(text: str, most: int) -> str:
+    """A text on one line of at most so many characters: a reason is shown in a line, and a group can capture a whole page."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
 def lookup(reference: str, expect: Mapping[str, Any]) -> Any:
     """What `expect.KEY` refers to; raises `CheckFault` where the input has no such key."""
     key = reference.removeprefix(EXPECT)

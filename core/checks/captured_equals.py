@@ -8,11 +8,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult, lookup
+from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult, in_short, lookup
 from core.checks.lookalikes import alike_as_whole
 from core.checks.normal_form import plain
 
-# A detail is a reason that is counted and shown in a line; a group can capture a whole page.
 MAX_SHOWN = 40
 
 
@@ -78,9 +77,4 @@ def _why(definition: CapturedEqualsCheck, captured: list[str], expected: list[An
     at = agree.index(False)
     have, want = captured[at], _shown(expected[at])
     alike = alike_as_whole(have, want, case_sensitive=definition.case_sensitive)
-    return f"{_clip(have)} where {_clip(want)} is expected{alike}"
-
-
-def _clip(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= MAX_SHOWN else f"{line[: MAX_SHOWN - 1]}…"
+    return f"{in_short(have, MAX_SHOWN)} where {in_short(want, MAX_SHOWN)} is expected{alike}"

@@ -34,7 +34,6 @@ Forgiven = Literal[
 FORGIVEN: tuple[Forgiven, ...] = get_args(Forgiven)
 # What a code block is marked with that holds text to be read.
 TEXT_FENCES = frozenset(("", "markdown", "md", "text", "txt", "table", "plaintext"))
-JSON_FENCES = frozenset(("", "json", "jsonc", "json5", "text", "txt", "plaintext"))
 
 # A number, a Roman number or a letter that counts headings, with its sign.
 _NUMBER = re.compile(
@@ -101,7 +100,7 @@ HEADING_FORGIVES: tuple[Forgiven, ...] = (
 AS_WRITTEN_SIGNS: frozenset[Forgiven] = frozenset(("escaped_pipes",))
 
 
-def whole_fence(text: str, infos: frozenset[str] = TEXT_FENCES) -> str | None:
+def whole_fence(text: str) -> str | None:
     """What stands in the one code block that is the whole answer; None where there is more, or less, or another mark.
 
     A block inside it that is marked with a language ends at its own mark, as whoever wrote it meant, and a block that the
@@ -111,7 +110,7 @@ def whole_fence(text: str, infos: frozenset[str] = TEXT_FENCES) -> str | None:
     while lines and not lines[-1].strip():
         lines.pop()
     opened = _fence(lines[0]) if lines else None
-    if opened is None or opened[1].casefold() not in infos:
+    if opened is None or opened[1].casefold() not in TEXT_FENCES:
         return None
     open_marks = [opened[0]]
     for number, line in enumerate(lines[1:], start=1):

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult
+from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult, in_short
 from core.isolation.client import Outcome, ask
 from core.isolation.worker import WorkerSpec
 
@@ -93,10 +93,8 @@ def outcome_of(worker: WorkerSpec, work: Any, seconds: float, what: str) -> tupl
 
 def printed(output: str, most: int = 160) -> str:
     """What a check printed, as the end of a sentence; nothing where it printed nothing."""
-    line = " ".join(output.split())
-    if not line:
-        return ""
-    return f"; printed: {line if len(line) <= most else line[: most - 1] + '…'}"
+    line = in_short(output, most)
+    return f"; printed: {line}" if line else ""
 
 
 def _how(outcome: Outcome, seconds: float) -> str:

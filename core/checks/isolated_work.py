@@ -14,9 +14,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from core.checks import REGISTRY, CheckDefinition
-from core.checks.base import BaseDefinition, CheckFault
+from core.checks.base import BaseDefinition, CheckFault, in_short
 
-MOST_WORDS = 200
+MOST_SAID = 200
+"""Characters of what a person's function says or raises."""
 
 
 def prepare_checks(argument: None) -> Callable[[Any], Any]:
@@ -73,11 +74,11 @@ def prepare_python(argument: Any) -> Callable[[Any], Any]:
 def _value(returned: Any) -> Any:
     value, why = returned if isinstance(returned, tuple) and len(returned) == 2 else (returned, "")
     if isinstance(value, str | bytes) or not hasattr(value, "__float__"):
-        return {"wrong": _clip(repr(returned))}
+        return {"wrong": in_short(repr(returned), MOST_SAID)}
     number = float(value)
     if not (math.isfinite(number) and 0 <= number <= 1):
-        return {"wrong": _clip(repr(returned))}
-    return {"value": number, "why": _clip("" if why is None else str(why))}
+        return {"wrong": in_short(repr(returned), MOST_SAID)}
+    return {"value": number, "why": in_short("" if why is None else str(why), MOST_SAID)}
 
 
 def _raised(error: BaseException, file: str) -> dict[str, Any]:
@@ -88,9 +89,4 @@ def _raised(error: BaseException, file: str) -> dict[str, Any]:
         trace = trace.tb_next
     if isinstance(error, SyntaxError) and error.filename == file:
         line = error.lineno
-    return {"type": type(error).__name__, "message": _clip(str(error)), "line": line}
-
-
-def _clip(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= MOST_WORDS else f"{line[: MOST_WORDS - 1]}…"
+    return {"type": type(error).__name__, "message": in_short(str(error), MOST_SAID), "line": line}

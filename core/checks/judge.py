@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from core.checks.base import EXPECT, BaseDefinition, Captures, CheckFault, CheckResult, is_expect_key, lookup
+from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult, is_expect_key, lookup
 
 NOT_JUDGED = "not judged"
 MOST_ASKS = 9
@@ -48,6 +48,7 @@ class JudgeCheck(BaseDefinition):
     `partial: false` makes of it 1 from `least` on, else 0.
     """
 
+    FROM_EXPECT: ClassVar[tuple[str, ...]] = ("against",)
     CONTENT_ONLY: ClassVar[bool] = True
 
     check: Literal["judge"]
@@ -84,9 +85,6 @@ class JudgeCheck(BaseDefinition):
 
     def default_id(self) -> str:
         return f"judge: {self.model}"
-
-    def expect_keys(self) -> tuple[str, ...]:
-        return () if self.against is None else (self.against.removeprefix(EXPECT),)
 
     def reference(self, expect: Mapping[str, Any]) -> str | None:
         """The text that an answer is compared with; None without `against`. `CheckFault` where the input has none."""

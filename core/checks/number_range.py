@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult, is_expect_key, lookup
+from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult, in_short, is_expect_key, lookup
 from core.checks.numbers import Decimal, read_number
 from core.checks.ranges import refuse_backwards
 from core.errors import KeyedError
@@ -116,9 +116,8 @@ def _wanted(definition: NumberRangeCheck, expect: Mapping[str, Any], captured: i
 def _wrong(definition: NumberRangeCheck, item: str, low: float | None, high: float | None, wanted: float | None) -> str:
     """Why this is not the number asked for; empty when it is."""
     number = read_number(item, definition.decimal)
-    shown = item if len(item) <= MAX_SHOWN else f"{item[: MAX_SHOWN - 1]}…"
     if number is None:
-        return f"{definition.name} “{' '.join(shown.split())}” is no number"
+        return f"{definition.name} “{in_short(item, MAX_SHOWN)}” is no number"
     slack = ROUNDING * max(1.0, abs(number))
     if low is not None and number < low - slack:
         return f"{definition.name} below {low:g}"

@@ -38,7 +38,7 @@ def read_number(text: str, decimal: Decimal = "point") -> float | None:
     if parts is None or digits is None:
         return None
     value = float(f"{digits}e{parts['power'] or 0}")
-    return _signed(value, parts["sign"]) if value not in (float("inf"), float("nan")) else None
+    return _signed(value, parts["sign"]) if value != float("inf") else None
 
 
 def _signed(value: float, sign: str) -> float:

@@ -29,6 +29,11 @@ def parts_of_pointer(pointer: str) -> list[str]:
     return [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
 
 
+def pointer_to(*parts: str | int) -> str:
+    """The pointer with these keys and places."""
+    return "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+
+
 def found_at(document: Any, pointer: str) -> Iterator[Any]:
     """The values that a pointer leads to, in document order; none where nothing stands there."""
     yield from _follow(document, parts_of_pointer(pointer))

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from core.checks.base import CheckFault
+from core.checks.base import CheckFault, in_short
 from core.checks.patterns import Stopwatch, check_pattern, compile_pattern, search
+from core.checks.pointers import pointer_to
 
 if TYPE_CHECKING:
     from jsonschema import FormatChecker, ValidationError
@@ -167,7 +168,7 @@ def _words(error: ValidationError) -> str:
 
 
 def _pointer(path: Path) -> str:
-    return "/" + "/".join(str(part).replace("~", "~0").replace("/", "~1") for part in path) if path else "the document"
+    return pointer_to(*path) if path else "the document"
 
 
 def _kind(value: Any) -> str:
@@ -187,8 +188,7 @@ def _value(value: Any) -> str:
 
 
 def _clip(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= MAX_SHOWN else f"{line[: MAX_SHOWN - 1]}…"
+    return in_short(text, MAX_SHOWN)
 
 
 def _draft(schema: Mapping[str, Any]) -> str:

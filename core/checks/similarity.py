@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from core.checks.base import EXPECT, BaseDefinition, Captures, CheckFault, CheckResult, Values, is_expect_key, lookup
+from core.checks.base import BaseDefinition, Captures, CheckFault, CheckResult, Values, lookup
 from core.checks.normal_form import plain
 
 BRIEF = 1_000
@@ -22,6 +22,8 @@ class SimilarityCheck(BaseDefinition):
     stands in the longer one. `partial`: the best stretch of the longer text against the shorter one.
     """
 
+    FROM_EXPECT: ClassVar[tuple[str, ...]] = ("to",)
+
     check: Literal["similarity"]
     to: Values
     method: Method = "ratio"
@@ -31,9 +33,6 @@ class SimilarityCheck(BaseDefinition):
     def default_id(self) -> str:
         """ "similarity: expect.reference", or by its method where the references are written out."""
         return f"similarity: {self.to if isinstance(self.to, str) else self.method}"
-
-    def expect_keys(self) -> tuple[str, ...]:
-        return (self.to.removeprefix(EXPECT),) if is_expect_key(self.to) and isinstance(self.to, str) else ()
 
     def is_unbounded(self, text: str, expect: Mapping[str, Any]) -> bool:
         """The best stretch costs the square of the shorter text times the longer one: two of 20,000 characters take minutes."""

@@ -18,7 +18,6 @@ from pydantic import (
     model_validator,
 )
 
-from core.errors import KeyedError as KeyedError
 from core.home import Home
 from core.own_paths import MARK, located, stored
 

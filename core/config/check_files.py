@@ -119,9 +119,8 @@ def _read_code(file: Path, item: dict[str, Any]) -> str:
     function = item.get("function", "score")
     if isinstance(function, str) and (fault := code_fault(code, function)):
         raise InputError(fault[1], code="wrong_code", file=file, line=fault[0])
-    root = file.absolute()
+    folders = [file.parent, *(folder for folder in file.absolute().parents if (folder / "bakehouse.yaml").is_file())]
     for line, name, relative in imported_names(code):
-        folders = [file.parent, *(folder for folder in root.parents if (folder / "bakehouse.yaml").is_file())]
         own = any((folder / f"{name}.py").is_file() or any((folder / name).glob("*.py")) for folder in folders)
         if relative or (own and name not in sys.stdlib_module_names):
             message = (

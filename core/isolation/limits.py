@@ -10,7 +10,6 @@ import signal
 import struct
 from pathlib import Path
 
-MEGABYTE = 1_000_000
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG, _PR_SET_SECCOMP, _PR_SET_CHILD_SUBREAPER, _PR_SET_NO_NEW_PRIVS = 1, 22, 36, 38
 _FILTER_MODE = 2
