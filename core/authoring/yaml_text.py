@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -29,9 +30,16 @@ def scalar(value: Any) -> str:
     return _BACKSPACE.sub(r"\1\\x08", quoted.rstrip("\n"))
 
 
-def flow(mapping: dict[str, Any]) -> str:
+def flow(mapping: Mapping[str, Any]) -> str:
     """A mapping of scalars, lists and mappings on one line."""
-    return "{" + ", ".join(f"{scalar(key)}: {_item(value)}" for key, value in mapping.items()) + "}"
+    return "{" + ", ".join(f"{scalar(key)}: {flow_value(value)}" for key, value in mapping.items()) + "}"
+
+
+def flow_value(value: Any) -> str:
+    """A scalar, list or mapping on one line."""
+    if isinstance(value, dict):
+        return flow(value)
+    return f"[{', '.join(flow_value(item) for item in value)}]" if isinstance(value, list) else scalar(value)
 
 
 def block(text: str, indent: int) -> str:
@@ -53,9 +61,3 @@ def comment(text: str, indent: int) -> str:
     margin = " " * indent
     lines = (printable(line, instead="?") for line in text.splitlines())
     return "\n".join(f"{margin}# {line}".rstrip() for line in lines)
-
-
-def _item(value: Any) -> str:
-    if isinstance(value, dict):
-        return flow(value)
-    return f"[{', '.join(_item(item) for item in value)}]" if isinstance(value, list) else scalar(value)

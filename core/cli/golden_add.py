@@ -18,7 +18,10 @@ from core.home import Home
 @click.option("--from", "job", type=int, metavar="JOB", help="Drafts or a bake-off that asked it.")
 @click.option("--input", "input_id", metavar="ID", help="With --from: which of its inputs.")
 @click.option("--candidate", help="With --from: whose answer is meant.")
-@click.option("--of-task", help="With --from: of a job with several tasks, which one.")
+@click.option("--of-task", help="With --from: the task that was asked, if it is another one than TASK.")
+@click.option(
+    "--repeat", type=click.IntRange(min=1), metavar="N", help="With --from: which of its answers, else the first."
+)
 @click.option("--as-input", is_flag=True, help="With --from: the answer's text is the input, not its expectations.")
 @click.option("--expect", multiple=True, metavar="KEY=VALUE", help="What is expected of the answer; may be repeated.")
 @click.option("--id", "name", help="The input's id, else one is made of the text.")
@@ -36,6 +39,7 @@ def add(
     input_id: str | None,
     candidate: str | None,
     of_task: str | None,
+    repeat: int | None,
     as_input: bool,
     expect: tuple[str, ...],
     name: str | None,
@@ -69,7 +73,16 @@ def add(
         assert input_id is not None and candidate is not None  # asked for above
         with opened(home) as connection:
             wanted = from_answer(
-                home, connection, found, job, input_id, candidate, task=task, of_task=of_task, as_input=as_input
+                home,
+                connection,
+                found,
+                job,
+                input_id,
+                candidate,
+                task=task,
+                of_task=of_task,
+                as_input=as_input,
+                repeat=repeat,
             )
     else:
         wanted = Addition(task, text if text is not None else read_text(text_file or Path()))

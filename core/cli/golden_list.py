@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -19,6 +20,7 @@ from core.home import Home
 def list_command(task: str, project: Path | None, as_json: bool) -> None:
     """The golden inputs of TASK: what each is for and how it was chosen; and the answers that can be marked."""
     from core.marking.additions import golden_text
+    from core.marking.answered import text_sha256
     from core.marking.overview import markable_jobs
     from core.store.marks import list_marks
 
@@ -28,7 +30,8 @@ def list_command(task: str, project: Path | None, as_json: bool) -> None:
     with opened(home) as connection:
         marked = list_marks(connection, found.id, task)
         jobs = markable_jobs(connection, found.id, task)
-    marks = {item.id: sum(one.input_id == item.id for one in marked) for item in golden.inputs}
+    of_text = Counter(one.input_sha256 for one in marked)
+    marks = {item.id: of_text[text_sha256(item.text())] for item in golden.inputs}
     if as_json:
         document = {
             "task": task,

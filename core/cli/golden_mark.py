@@ -37,7 +37,7 @@ ANSWERS = ("left", "right", "both", "neither")
     type=click.Path(path_type=Path),
     help="Marks of single answers: CSV or YAML with input, candidate, value (0 to 1, or right and wrong), note.",
 )
-@click.option("--only-random", is_flag=True, help="MarkingOffer only what is drawn by chance.")
+@click.option("--only-random", is_flag=True, help="Show only what is drawn by chance.")
 @project_option
 @json_option
 def mark(
@@ -100,7 +100,6 @@ def _show_next(session: Session, only_random: bool, as_json: bool) -> None:
     """The next pair, blinded."""
     from dataclasses import replace
 
-    from core.marking.expectations import Expectation
     from core.marking.written_expect import expect_text
     from core.wording.marking import counted_words, needs_words, offer_words
 
@@ -113,12 +112,7 @@ def _show_next(session: Session, only_random: bool, as_json: bool) -> None:
         say("nothing is left to mark")
         say(needs_words(needs))
         return
-    sides: list[tuple[str, Any, Expectation]] = [
-        (name, side, expected)
-        for name, side, expected in zip(
-            ("left", "right"), (offer.left, offer.right), session.expected(offer), strict=True
-        )
-    ]
+    sides = list(zip(("left", "right"), (offer.left, offer.right), session.expected(offer), strict=True))
     if as_json:
         document = {
             "input_id": offer.pair.input_id,

@@ -59,7 +59,7 @@ def from_answer(
 ) -> Addition:
     """What an answer of a job can add to `task` (by default that of the job): its input with the expectations that the checks
     read in the answer, or with `as_input` the answer's text as an input of its own. Raises `NotFoundError`, `InputError`."""
-    job = answered_job(home, connection, project, job_id, of_task, repeat=repeat)
+    job = answered_job(home, connection, project, job_id, of_task, rather=task, repeat=repeat)
     text, item = job.text(candidate, input_id), job.input(input_id)
     meant = project.task(task or job.task.name)
     if as_input or meant.name != job.task.name:

@@ -113,9 +113,11 @@ def answered_job(
     job_id: int,
     task: str | None = None,
     *,
+    rather: str | None = None,
     repeat: int | None = None,
 ) -> AnsweredJob:
-    """The answers of a job, imported so far: the first of each repeat, or that of a certain one. Raises `NotFoundError`, and
+    """The answers of a job to one of its tasks, imported so far: the first of each repeat, or that of a certain one. Where no
+    `task` is named the one that is `rather` meant, if the job has that, else its first. Raises `NotFoundError`, and
     `InputError` for a job without answers or of another project."""
     file = JobFile.load(home.run_dir(job_id))
     spec = file.spec
@@ -132,7 +134,8 @@ def answered_job(
             remedy=f"--project {file.project_root}",
         )
     asked, seed = (spec.asked, spec.seed) if isinstance(spec, DraftsSpec) else (spec, job_id)
-    under_test = next((one for one in asked.tasks if task in {None, one.name}), None)
+    meant_first = sorted(asked.tasks, key=lambda one: one.name != rather)
+    under_test = next((one for one in meant_first if task in {None, one.name}), None)
     if under_test is None:
         raise NotFoundError(
             f"job {job_id} has no task `{task}`",

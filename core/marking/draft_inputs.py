@@ -171,15 +171,11 @@ def _read(path: Path, task: Task, options: ReadOptions) -> tuple[list[GoldenInpu
                 problems.append(error)
                 unusable += 1
             continue
-        data = open_data(file, _as_prompts(options))
+        data = open_data(file, replace(options, prompts=True))
         problems += [problem.error for problem in data.problems]
         unusable += data.bad
         found += [_input_of(talk, task) for talk in data.conversations]
     return found, problems, unusable
-
-
-def _as_prompts(options: ReadOptions) -> ReadOptions:
-    return replace(options, prompts=True)
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
 import stat
@@ -16,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from core.authoring.yaml_text import block, scalar
+from core.authoring.yaml_text import block, flow, flow_value, scalar
 from core.config.golden import GoldenInput, GoldenSet, check_golden
 from core.errors import InputError
 from core.files import fsync_directory
@@ -32,10 +31,6 @@ class GoldenText:
     root: Path
     content: bytes
     inputs: tuple[GoldenInput, ...]
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
 
 
 def read_golden_text(path: Path, root: Path) -> GoldenText:
@@ -158,24 +153,25 @@ def _completed(content: bytes, place: int, values: Mapping[str, Any]) -> Iterato
         return (text[: at + shift] + more.replace("\n", end) + text[at + shift :]).encode()
 
     expect = next((value for key, value in item.value if key.value in ("expect", "expected")), None)
-    pairs = ", ".join(f"{scalar(key)}: {flow_text(value)}" for key, value in values.items())
+    whole = flow(values)
+    pairs = whole[1:-1]
     if isinstance(expect, yaml.MappingNode):
         first = expect.value[0][0].start_mark if expect.value else None
         if expect.flow_style:
             yield inserted(expect.end_mark.index - 1, f", {pairs}" if first else pairs)
         elif first is not None:
             margin = " " * first.column
-            yield inserted(first.index, "".join(f"{scalar(k)}: {flow_text(v)}\n{margin}" for k, v in values.items()))
+            yield inserted(first.index, "".join(f"{scalar(k)}: {flow_value(v)}\n{margin}" for k, v in values.items()))
     elif expect is None and item.value:
         first = item.value[0][0].start_mark
         if item.flow_style:
-            yield inserted(item.end_mark.index - 1, f", expect: {{{pairs}}}")
+            yield inserted(item.end_mark.index - 1, f", expect: {whole}")
         else:
             behind = item.value[1][0].start_mark if len(item.value) > 1 else None
             if behind is not None:
-                yield inserted(behind.index, f"expect: {{{pairs}}}\n{' ' * first.column}")
+                yield inserted(behind.index, f"expect: {whole}\n{' ' * first.column}")
             else:
-                yield content + f"{' ' * first.column}expect: {{{pairs}}}{end}".encode()
+                yield content + f"{' ' * first.column}expect: {whole}{end}".encode()
 
 
 def _composed(content: bytes) -> yaml.Node | None:
@@ -271,7 +267,7 @@ def item_text(item: GoldenInput, indent: int = 0) -> str:
 
 def expect_lines(expect: dict[str, Any], margin: str = "") -> list[str]:
     """Expectations as lines of YAML: in one line where that is short and of scalars, else a key a line."""
-    line = f"{margin}expect: {{{', '.join(f'{scalar(key)}: {flow_text(value)}' for key, value in expect.items())}}}"
+    line = f"{margin}expect: {flow(expect)}"
     texts = any(isinstance(value, str) and "\n" in value for value in expect.values())
     if len(line) <= 110 and not texts:
         return [line]
@@ -280,13 +276,4 @@ def expect_lines(expect: dict[str, Any], margin: str = "") -> list[str]:
 
 
 def _value(value: Any, depth: int) -> str:
-    return block(value, depth) if isinstance(value, str) else flow_text(value)
-
-
-def flow_text(value: Any) -> str:
-    """A value of an expectation on one line of YAML."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{scalar(str(key))}: {flow_text(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return f"[{', '.join(flow_text(item) for item in value)}]"
-    return scalar(value)
+    return block(value, depth) if isinstance(value, str) else flow_value(value)

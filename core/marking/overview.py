@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from core.errors import BakehouseError
 from core.home import Home
 from core.jobfile.kinds import KINDS
 from core.marking.additions import golden_text
-from core.marking.answered import answered_job
+from core.marking.answered import AnsweredJob, answered_job
 from core.marking.measured import Scores, measured_scores, newest_pair, scored_here
 from core.marking.needs import Needs, needs
 
@@ -55,21 +56,19 @@ def needs_of_task(
 ) -> Needs:
     """How many inputs of a task are missing, from all that is stored of two candidates: those named, else those that were
     measured last. The newest bake-off with both goes first, then the answers that were marked."""
-    jobs = markable_jobs(connection, project.id, task.name)
+    drafts: list[AnsweredJob] = []
+    for one in markable_jobs(connection, project.id, task.name):
+        # Of a job whose files were cleaned away nobody knows any more what it measured.
+        with contextlib.suppress(BakehouseError):
+            if one.drafts:
+                drafts.append(answered_job(home, connection, project, one.job_id, task.name))
     names = candidates or newest_pair(home, connection, project, task)
+    if names is None and drafts:
+        names = drafts[0].pair_of(None)  # a set of drafts has two candidates at least
     golden = golden_text(project, task).inputs
     scores: list[Scores] = []
-    for one in [] if names is not None else jobs:
-        names = answered_job(home, connection, project, one.job_id, task.name).pair_of(None)
-        break
     if names is not None:
         measured = measured_scores(home, connection, project, task, names)
         scores += [] if measured is None else [measured]
-        for one in jobs:
-            try:
-                job = answered_job(home, connection, project, one.job_id, task.name)
-            except BakehouseError:  # its files were cleaned away: what it measured is not known any more
-                continue
-            if one.drafts and set(names) <= set(job.candidates):
-                scores.append(scored_here(job, names, golden))
+        scores += [scored_here(job, names, golden) for job in drafts if set(names) <= set(job.candidates)]
     return needs(task, golden, names or ("", ""), scores, difference)

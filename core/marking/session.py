@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
-from core.authoring.own_copy import is_own
 from core.config.golden import GoldenInput
 from core.config.project import Project
 from core.config.task import Task
@@ -65,14 +64,12 @@ class Session:
         return self.job.task
 
     @property
-    def can_write(self) -> bool:
-        """False of a task that comes with Bakehouse: its golden file is never written."""
-        return is_own(self.project, self.task)
-
-    @property
     def left(self) -> int:
-        """How many pairs are not done."""
-        return sum(pair.input_id not in self.done for pair in self.pairs)
+        """How many pairs are still to be offered: of those that are bound only chance offers any."""
+        of_chance = split([pair.input_id for pair in self.pairs], self.job.seed)
+        return sum(
+            pair.input_id not in self.done and (not pair.bound or pair.input_id in of_chance) for pair in self.pairs
+        )
 
     @cached_property
     def offer(self) -> MarkingOffer | None:
@@ -128,8 +125,9 @@ def open_session(
         job = answered_job(home, connection, project, job_id, task)
         names = job.pair_of(candidates)
         golden = golden_text(project, job.task)
-        bound = frozenset(one.source for one in golden.inputs if one.use == "confirm" and one.source is not None)
-        pairs = pairs_of(job, names, bound)
+        # Marks of a bake-off make no golden input, so that nothing is confirmed by what is picked of it.
+        confirming = [one.source for one in golden.inputs if job.drafts and one.use == "confirm"]
+        pairs = pairs_of(job, names, frozenset(source for source in confirming if source is not None))
         marked = list_marks(connection, project.id, job.task.name)
         measured = measured_scores(home, connection, project, job.task, names)
     session = Session(
@@ -178,16 +176,15 @@ def decide(
     item, why = _golden_input(session, offer, decision, expect)
     marks = _marks(session, offer, decision, note, author)
     golden = session.golden
-    with contextlib.closing(open_database(home)) as connection:
-        try:
-            with transaction(connection):
-                ids = tuple(insert_mark(connection, mark) for mark in marks)
-                if item is not None:
-                    golden = add_golden(session.project, session.task, session.golden, [item], session.examples)
-        except BaseException:
-            if golden is not session.golden:  # the database did not take the marks
-                take_back(session.golden, golden)
-            raise
+    if item is not None:
+        golden = add_golden(session.project, session.task, golden, [item], session.examples)
+    try:
+        with contextlib.closing(open_database(home)) as connection, transaction(connection):
+            ids = tuple(insert_mark(connection, mark) for mark in marks)
+    except BaseException:
+        if item is not None:
+            take_back(session.golden, golden)
+        raise
     after = replace(session, golden=golden, done=(*session.done, offer.pair.input_id))
     return Decided(after, offer, decision, item, why, ids, session)
 

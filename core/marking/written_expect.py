@@ -6,11 +6,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from core.authoring.yaml_text import flow
 from core.config.task import Task
 from core.config.yaml import parse_marked
 from core.errors import InputError
 from core.marking.expectations import asked_keys, still_missing
-from core.marking.golden_file import flow_text
 
 FIELD = Path("expect")
 """What errors name: the expectations stand in no file yet."""
@@ -18,9 +18,7 @@ FIELD = Path("expect")
 
 def expect_text(expect: Mapping[str, Any], missing: Iterable[str] = ()) -> str:
     """Expectations in one line, to be edited; what is missing has an empty place."""
-    return ", ".join(
-        [*(f"{key}: {flow_text(value)}" for key, value in expect.items()), *(f"{key}: " for key in missing)]
-    )
+    return ", ".join([*([flow(expect)[1:-1]] if expect else []), *(f"{key}: " for key in missing)])
 
 
 def parse_expect(text: str, task: Task | None = None) -> dict[str, Any]:

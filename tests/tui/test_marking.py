@@ -246,6 +246,7 @@ async def test_the_shown_answer_becomes_a_golden_input_or_an_input_of_its_own(
                 assert "the checks expect verdict, days" in dialog.query_one(DialogRows).text
                 dialog.values["expect"] = "verdict: ASKS, days: 4"
                 dialog.fit()
+                assert dialog.command.endswith("--as-input --expect=verdict=ASKS --expect=days=4")
             await pilot.press("enter")
             await seen(pilot, lambda text=wanted: newest(project).input == text, "the input")
         added = project.golden(project.task("letters")).inputs

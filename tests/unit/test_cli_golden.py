@@ -26,7 +26,8 @@ from core.store.marks import list_marks
 from core.store.results import list_bakeoffs, run_scores
 from core.submission.drafts import WantedDrafts, submit_drafts
 from tests.support.commands import called
-from tests.support.drafted import GOLDEN, LETTERS, ONE, OTHER, SAID, TRAIN, drafted_home, letters_project
+from tests.support.drafted import GOLDEN, LETTERS, ONE, OTHER, SAID, TRAIN, drafted_home, letters_project, under_test
+from tests.support.job_files import put_job
 
 Run = Callable[..., tuple[int, Any, str]]
 
@@ -56,7 +57,7 @@ def golden(project: Project) -> list[GoldenInput]:
 
 
 def test_the_whole_way_without_a_console(drafted: tuple[Home, Project, int], run: Run) -> None:
-    _, project, job = drafted
+    home, project, job = drafted
     offered = []
     for _ in LETTERS:
         code, shown, _ = run("mark", str(job))
@@ -74,6 +75,7 @@ def test_the_whole_way_without_a_console(drafted: tuple[Home, Project, int], run
     assert sorted(offered) == sorted(LETTERS)
     assert run("mark", str(job))[1]["offer"] is None
     assert len(golden(project)) == 2 + 6
+    assert {one.chosen for one in golden(project)[2:]} == {"disagreement", "random"}
     listed = run("list", "letters")[1]
     assert [one["id"] for one in listed["inputs"]] == [one.id for one in golden(project)]
     # To the bees both said the same: of one text there is one mark.
@@ -84,6 +86,9 @@ def test_the_whole_way_without_a_console(drafted: tuple[Home, Project, int], run
     needs = run("needs", "letters", "--difference", "0.2")[1]
     assert needs["needs"]["difference"] == 0.2 and needs["needs"]["candidates"] == [ONE, OTHER]
     assert needs["needs"]["have"] + needs["needs"]["disagreement"] == 8
+    shutil.rmtree(home.run_dir(job).path)
+    code, needs, _ = run("needs", "letters")
+    assert code == 0 and needs["needs"]["why"] == "no_pairs" and needs["needs"]["paired"] == 0
 
 
 def test_expectations_are_written_where_no_answer_shows_them(drafted: tuple[Home, Project, int], run: Run) -> None:
@@ -147,7 +152,7 @@ def test_of_a_file_with_a_wrong_mark_none_is_stored(
 
 
 def test_one_input_is_added_from_a_text_an_answer_or_as_an_answer(drafted: tuple[Home, Project, int], run: Run) -> None:
-    _, project, job = drafted
+    home, project, job = drafted
     words = ("add", "letters", "--text", "The kiln door sticks.", "--expect", "verdict=ASKS", "--expect", "days=9")
     code, added, _ = run(*words, "--use", "confirm", "--tag", "kiln")
     assert code == 0 and added["golden"]["id"] == "the-kiln-door-sticks" and added["golden"]["use"] == "confirm"
@@ -157,6 +162,13 @@ def test_one_input_is_added_from_a_text_an_answer_or_as_an_answer(drafted: tuple
     own = ("add", "letters", "--from", str(job), "--input", "minutes", "--candidate", OTHER, "--as-input")
     code, added, _ = run(*own, "--expect", "verdict=TELLS", "--expect", "days=0", "--id", "own-output")
     assert code == 0 and golden(project)[-1].input == SAID[OTHER]["minutes"]
+    with contextlib.closing(open_database(home)) as connection:
+        spec = under_test(home, project, golden(project)[:1], "letters.json")
+        first = under_test(home, project, [GoldenInput(id="kite", input="A kite")], "judge.json").tasks[0]
+        tasks = [first.model_copy(update={"task": project.task("judge")}), *spec.tasks]
+        both, _ = put_job(home, connection, project, spec.model_copy(update={"tasks": tasks}))
+    refused = run("add", "letters", "--from", str(both), "--input", "roof", "--candidate", ONE)[1]
+    assert refused["error"]["code"] == "no_answers", "the task that is named is meant, and not the first of the job"
     leak = run("add", "letters", "--text", TRAIN["prompt"], "--expect", "verdict=ASKS", "--expect", "days=1")
     assert leak[0] == 3 and leak[1]["error"]["code"] == "leak"
 

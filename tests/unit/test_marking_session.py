@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -223,6 +224,17 @@ def test_a_board_says_that_inputs_were_chosen_for_a_disagreement() -> None:
     assert not any("disagreed" in note for note in plain.notes)
     # A copy of inputs that were not chosen by marking has the hash that it always had.
     assert "chosen" in inputs[0].model_dump(mode="json") and "chosen" not in inputs[2].model_dump(mode="json")
+
+
+def test_of_sources_that_confirm_only_what_chance_offers_is_still_to_be_marked(
+    drafted: tuple[Home, Project, int],
+) -> None:
+    session = open_session(*drafted)
+    bound = replace(session, pairs=tuple(replace(pair, bound=True) for pair in session.pairs))
+    for left in range(len(session.pairs) // 2, 0, -1):
+        assert bound.left == left and bound.offer is not None
+        bound = replace(bound, done=(*bound.done, bound.offer.pair.input_id))
+    assert bound.left == 0 and bound.offer is None
 
 
 def test_drafts_are_no_bake_off(drafted: tuple[Home, Project, int]) -> None:

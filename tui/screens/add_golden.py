@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shlex
 from typing import TYPE_CHECKING, Any
 
 from textual.message import Message
@@ -24,16 +24,8 @@ if TYPE_CHECKING:
 USES = ("by the rule", "choose", "confirm")
 
 
-@dataclass(frozen=True)
-class WantedGolden:
-    """What was chosen, and the command that does the same."""
-
-    addition: Addition
-    command: str
-
-
-class AskGolden(FieldDialog["WantedGolden | None"]):
-    """Returns what was chosen, or None."""
+class AskGolden(FieldDialog["Addition | None"]):
+    """Returns what is to be added, or None."""
 
     question = "Make it a golden input?"
     act = "write it"
@@ -150,22 +142,31 @@ class AskGolden(FieldDialog["WantedGolden | None"]):
 
     @property
     def command(self) -> str:
-        shown = self.shown
-        words = f"bakehouse golden add {self.values['task']} --from {shown.job_id} --input {shown.input_id}"
-        return f"{words} --candidate '{shown.candidate}'" + (" --as-input" if self.values["what"] == AS_INPUT else "")
+        from core.authoring.yaml_text import flow_value
 
-    def chosen(self) -> WantedGolden | None:
+        shown, read, wanted = self.shown, self.addition, self.chosen()
+        assert read is not None  # there is no problem
+        words = ["bakehouse", "golden", "add", read.task, "--from", str(shown.job_id), "--input", shown.input_id]
+        words += ["--candidate", shown.candidate]
+        words += ["--of-task", shown.task] if read.task != shown.task else []
+        words += ["--repeat", str(shown.repeat)] if shown.repeat > 1 else []
+        words += ["--as-input"] if self.values["what"] == AS_INPUT else []
+        if wanted.expect != read.expect:
+            words += [f"--expect={key}={flow_value(value)}" for key, value in wanted.expect.items()]
+        words += [f"--id={wanted.name}"] if wanted.name else []
+        words += [f"--use={wanted.use}"] if wanted.use else []
+        words += [f"--tag={tag}" for tag in wanted.tags] if wanted.tags != read.tags else []
+        return shlex.join(words)
+
+    def chosen(self) -> Addition:
         addition = self.addition
         assert addition is not None  # there is no problem
         use = self.values["use"]
-        return WantedGolden(
-            addition.changed(
-                expect=self.expect,
-                name=self.values["id"] or None,
-                use=None if use == USES[0] else use,
-                tags=tuple(tag for tag in (one.strip() for one in self.values["tags"].split(",")) if tag),
-            ),
-            self.command,
+        return addition.changed(
+            expect=self.expect,
+            name=self.values["id"] or None,
+            use=None if use == USES[0] else use,
+            tags=tuple(tag for tag in (one.strip() for one in self.values["tags"].split(",")) if tag),
         )
 
 
@@ -174,14 +175,14 @@ def ask_golden(
 ) -> None:
     """Open the dialog about an answer, and write what comes of it beside the console."""
 
-    def answered(wanted: WantedGolden | None) -> None:
+    def answered(wanted: Addition | None) -> None:
         if wanted is None:
             return
 
         def write() -> RequestDone:
             from core.marking.addition import add_one
 
-            added, golden = add_one(context.find_project(), wanted.addition)
+            added, golden = add_one(context.find_project(), wanted)
             return RequestDone(f"golden input {printable(added.id)}: {golden.path}")
 
         actions.in_background(context, write)

@@ -50,7 +50,7 @@ class EditExpectations(RowsDialog["dict[str, Any] | None"]):
 
         keys = ", ".join(asked_keys(self.of_task)) or "nothing"
         rows = [Line(row) for row in wrapped(printable(f"The checks of {self.of_task.name} ask for {keys}."), width)]
-        rows += [Line("As YAML: verdict: PASS, notes: [gate, rope]", "dim"), Line()]
+        rows += [Line("Write KEY: VALUE as YAML, such as verdict: PASS, notes: [gate, rope]", "dim"), Line()]
         said, role = (self.problem, "warn") if self.problem else ("✓ can be written", "good")
         rows += [Line(row, role) for row in wrapped(printable(said), width)]
         return [*rows, Line(), key_row(("⏎", "" if self.problem else "take it"), ("esc", "cancel"))]

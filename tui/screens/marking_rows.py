@@ -26,7 +26,9 @@ def marking_rows(
     """All rows. `written`: the expectations that the person wrote for this input; `told`: what came of the last key."""
     rows = head_rows(view, told, width)
     if view.offer is None:
-        return [*rows, Line(), Line("Nothing is left to mark.", "good")]
+        more = view.session.only_random and view.session.left
+        said = "Chance offers nothing more; o offers the rest." if more else "Nothing is left to mark."
+        return [*rows, Line(), Line(said, "good")]
     offer = view.offer
     rows += [Line(), *input_rows(offer, width, max(LEAST_INPUT, height // INPUT_SHARE))]
     column = (width - 3) // 2
@@ -93,7 +95,9 @@ def side_head(
     said = f"{'expect' if drafts else 'reads'} {said}" if said else "expects nothing"
     rows += [Line(row) for row in wrapped(printable(said), width)]
     if expected.missing and drafts:
-        rows += [Line(row, "warn") for row in wrapped(f"does not show {', '.join(expected.missing)}: e writes", width)]
+        rows += [
+            Line(row, "warn") for row in wrapped(f"does not show {', '.join(expected.missing)}: e writes it", width)
+        ]
     return rows
 
 
