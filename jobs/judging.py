@@ -8,6 +8,7 @@ from pathlib import Path
 
 from core.checks.judge import NOT_JUDGED
 from core.errors import BakehouseError
+from core.format import plural
 from core.jobfile.judging import JudgingSpec
 from core.scoring.answers import read_answers
 from core.scoring.to_judge import judge_checks
@@ -67,7 +68,7 @@ def run(context: JobContext, spec: JudgingSpec) -> None:
     open_ = sum(row.unjudged for board in boards.values() for row in board.rows)
     left = f"; {open_} {NOT_JUDGED}" if open_ else ""
     came = Counter(one.judge for one in record.verdicts)
-    said = ", ".join(f"{count} verdicts of {judge}" for judge, count in came.items())
+    said = ", ".join(f"{plural(count, 'verdict')} of {judge}" for judge, count in came.items())
     scored = {
         "bakeoff": spec.bakeoff,
         "scoring": spec.scoring,

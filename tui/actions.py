@@ -342,6 +342,18 @@ def rescore(context: Context, job_id: int) -> None:
     in_background(context, act)
 
 
+def ask_judges(context: Context, job_id: int) -> None:
+    """Queue the asking of a bake-off's judges for the verdicts that are missing."""
+    remarks: list[str] = []
+
+    def make(home: Home, project: Any, author: str) -> list[JobRow]:
+        from core.submission.judging import submit_judging
+
+        return [submit_judging(home, job_id, author=author, remarks=remarks)]
+
+    submit(context, make, remarks)
+
+
 def start_demo(context: Context) -> None:
     """Queue the demo: the shipped task, the shipped small model, and their bake-off."""
 

@@ -31,9 +31,9 @@ class GateResult:
     kept to confirm by, or all, where none are kept apart. `found` is the score or the mean difference over `inputs` of them,
     those with answers. Of a score, `interval` is its 95 % interval, which is about other inputs like these; of a difference,
     `low` and `high` are its one-sided 95 % bounds, and `could_differ` is the share of other inputs that may differ where none
-    of these did. `missing` counts answers that are not there, or not judged: the condition is met only where it would be,
-    whatever they were. `inputs_needed` is about how many inputs (n counts sources) could tell, where more can. `chosen_among`
-    is of how many candidates this one was taken as the best; 0: it was named.
+    of these did. `missing` counts answers that are not there, or not judged (`unjudged` of them): the condition is met only
+    where it would be, whatever they were. `inputs_needed` is about how many inputs (n counts sources) could tell, where more
+    can. `chosen_among` is of how many candidates this one was taken as the best; 0: it was named.
     """
 
     gate: Literal["fail_under", "no_worse_than"]
@@ -49,6 +49,7 @@ class GateResult:
     high: float | None = None
     inputs: int = 0
     missing: int = 0
+    unjudged: int = 0
     inputs_needed: int | None = None
     could_differ: float | None = None
     use: Use = "all"
@@ -97,6 +98,7 @@ def fail_under(board: Leaderboard, candidate: str, least: float, part: Part, cho
         interval=score_interval(means, board.cluster_of),
         inputs=len(means),
         missing=sum(cell.open(part) for cell in cells),
+        unjudged=sum(cell.open(part) - cell.missing for cell in cells),
         use=use_of(board),
         chosen_among=chosen_among,
     )
@@ -120,6 +122,7 @@ def no_worse_than(board: Leaderboard, candidate: str, baseline: str, part: Part)
         high=found.high,
         inputs=found.inputs,
         missing=sum(cell.open(part) for cell in (*ours, *theirs)),
+        unjudged=sum(cell.open(part) - cell.missing for cell in (*ours, *theirs)),
         inputs_needed=found.needed,
         could_differ=found.could_differ,
         use=use_of(board),

@@ -74,6 +74,11 @@ class Leaderboard:
     judges: tuple[JudgeAgreement, ...] = ()
 
     @property
+    def lacks_verdicts(self) -> bool:
+        """Whether judges are still to be asked: of an answer that counts, or for a reply that could not be read."""
+        return any(row.unjudged for row in self.rows) or any(one.unread for one in self.judges)
+
+    @property
     def cluster_of(self) -> dict[str, str]:
         """The cluster of each golden input, in their order."""
         return dict(zip(self.input_ids, self.sources, strict=True))

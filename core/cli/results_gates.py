@@ -62,7 +62,8 @@ def challenger(names: Sequence[str], baseline: str) -> str:
 def gate_words(one: GateResult) -> str:
     """`✓ judge, format: tuned has 4.83/5 [4.61, 5.00] over 12 inputs, at least 4.50 wanted`."""
     where = f"{SIGNS[one.outcome]} {printable(one.task)}, {one.part}: {printable(one.candidate)}"
-    missing = f"; {count(one.missing, 'answer')} missing" if one.missing else ""
+    unjudged = f", {one.unjudged} of them not judged" if one.unjudged else ""
+    missing = f"; {count(one.missing, 'answer')} missing{unjudged}" if one.missing else ""
     interval = f" {bounds(one.interval)}" if one.interval is not None and one.interval.estimable else ""
     over = f" over {count(one.inputs, 'input')}{' to confirm by' if one.use == 'confirm' else ''}"
     if one.gate == "fail_under":

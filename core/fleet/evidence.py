@@ -128,6 +128,7 @@ def complete(pair: MeasuredPair | None) -> Condition:
     lacking = [name for name in names if missing[name]]
     if lacking:
         values: dict[str, Value] = {"why": "missing", "name": lacking[0], "missing": missing[lacking[0]]}
+        values["unjudged"] = sum(cell.unjudged for input_id, cell in _cells(pair, lacking[0]) if input_id in kept)
         return Condition("complete", "cannot_tell", {**values, "job": pair.job_id})
     return Condition("complete", "pass", {"inputs": len(kept), "repeats": board.repeats})
 

@@ -58,7 +58,7 @@ def rescore(
         raise BakehouseError(
             f"Bake-off {job_id} is {state}. Only a finished bake-off can be rescored.", code="not_done"
         )
-    project = _project_of(file)
+    project = project_of(file)
     present = {one.name: project.task(one.name) for one in spec.tasks}
     told(list(present.values()))
     checks = {name: checks_of(task) for name, task in present.items()}
@@ -101,7 +101,8 @@ def rescore(
     return described(stored, number), True
 
 
-def _project_of(file: JobFile) -> Project:
+def project_of(file: JobFile) -> Project:
+    """The project of a job, as it is now."""
     return shipped() if file.project_id == shipped().id else Project.find(explicit=Path(file.project_root))
 
 

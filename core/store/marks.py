@@ -40,6 +40,12 @@ def delete_marks(connection: sqlite3.Connection, mark_ids: Iterable[int]) -> Non
     connection.executemany("DELETE FROM marks WHERE id = ?", [(one,) for one in mark_ids])
 
 
+def marks_stamp(connection: sqlite3.Connection) -> tuple[int, float]:
+    """(how many marks there are, when the newest was made): another one of these is another set of marks."""
+    count, newest = connection.execute("SELECT count(*), max(time) FROM marks").fetchone()
+    return int(count), float(newest or 0.0)
+
+
 def list_marks(connection: sqlite3.Connection, project_id: str, task: str | None = None) -> list[Mark]:
     """The marks of a project, or of one of its tasks, oldest first.
 

@@ -156,15 +156,15 @@ def check_bakeoff(
     with told_of_former(before, () if before is None else before.spec.forms):
         asked = refuse_impossible(candidates, remarks, ask, to_come)
     refuse_doubles(candidates, [one.task for one in tasks], asked)
-    # What is given has no board, so that nobody judges it.
+    # What is given has no board, so that nobody scores or judges it.
     counts = [(one.task, one.answers * len(candidates)) for one in tasks] if given is None else []
     judges = checked_judges(home, connection, project, counts, candidates, asked, remarks, ask)
-    verdicts = known_verdicts(connection, [(one.task, one.golden.inputs) for one in tasks])
+    verdicts = known_verdicts(connection, [(one.task, one.golden.inputs) for one in tasks]) if judges else ()
     remarks += [
         *marks(candidates),
         *thinking(home, candidates),
-        *interruptions(candidates),
-        *code(one.task for one in tasks),
+        *interruptions([*candidates, *judges]),
+        *code(one.task for one in tasks if given is None),
     ]
     server, servers = gguf_server(
         home, project, candidates, [one.task for one in tasks], concurrency_of(wanted, before), remarks

@@ -95,14 +95,15 @@ def code(tasks: Iterable[Task]) -> list[str]:
     ]
 
 
-def interruptions(candidates: Sequence[CandidateSpec]) -> list[str]:
-    """Served models of the home that make room on the GPU for what the job loads itself: their clients have no answer then."""
+def interruptions(asked: Sequence[CandidateSpec]) -> list[str]:
+    """Served models of the home, candidates and judges, that make room on the GPU for what the job loads itself: their clients
+    have no answer then."""
     served = [
         one.served_model or one.name
-        for one in candidates
+        for one in asked
         if one.server is not None and one.server.served_dir is not None and one.server.is_local
     ]
-    loads = any(one.form != "served" for one in candidates)
+    loads = any(one.form != "served" for one in asked)
     names = list(dict.fromkeys(served))
     if not names or not loads or find_gpu() is None:
         return []

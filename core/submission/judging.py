@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-from pathlib import Path
+import sqlite3
 
-from core.config.project import Project, shipped
 from core.errors import BakehouseError, InputError
 from core.home import Home
 from core.jobfile.judging import JudgingSpec
 from core.results.load import StoredBakeoff, bakeoff_file, load_bakeoff
+from core.results.rescoring import project_of
 from core.scoring.to_judge import judge_models
 from core.store.database import open_database
 from core.store.jobs import JobRow, get_job
@@ -28,15 +28,16 @@ def submit_judging(
     """Queue the judging of a bake-off under the checks that it is shown with. Its judges' servers are those of the settings.
 
     What a person should know is added to `remarks`. Raises `NotFoundError`, `InputError` where no answer lacks a verdict,
-    `BakehouseError` for a bake-off that is not done.
+    `BakehouseError` for a bake-off that is not done, or whose judges another job asks.
     """
     file, spec = bakeoff_file(home, job_id)
-    project = shipped() if file.project_id == shipped().id else Project.find(explicit=Path(file.project_root))
+    project = project_of(file)
     with contextlib.closing(open_database(home)) as connection:
         if (state := get_job(connection, job_id).state) != "done":
             raise BakehouseError(
                 f"Bake-off {job_id} is {state}. Only the answers of a finished bake-off can be judged.", code="not_done"
             )
+        _require_nobody_asks(connection, job_id)
         stored = load_bakeoff(home, connection, job_id)
         tasks = [one.task for one in stored.tasks]
         _require_open(job_id, stored)
@@ -64,6 +65,23 @@ def submit_judging(
     return store(home, project, judging, author=author)
 
 
+def _require_nobody_asks(connection: sqlite3.Connection, job_id: int) -> None:
+    """Refuse a second judging beside one that has not ended: it would ask the same again, and its scores would not count."""
+    there = connection.execute(
+        """
+        SELECT id FROM jobs JOIN job_states USING (state)
+        WHERE kind = 'judging' AND json_extract(settings, '$.bakeoff') = ? AND stage <> 'ended' LIMIT 1
+        """,
+        [job_id],
+    ).fetchone()
+    if there is not None:
+        raise InputError(
+            f"job {there['id']} asks the judges of bake-off {job_id} already",
+            code="on_its_way",
+            remedy="`bakehouse queue` shows how far it is",
+        )
+
+
 def _require_open(job_id: int, stored: StoredBakeoff) -> None:
     """Refuse where nothing is to be judged."""
     if not judge_models(task.task for task in stored.tasks):
@@ -72,10 +90,7 @@ def _require_open(job_id: int, stored: StoredBakeoff) -> None:
             code="no_judge",
             remedy=f"write one into its task, and `bakehouse results {job_id} --rescore` first",
         )
-    boards = stored.leaderboards().values()
-    if not any(row.unjudged for board in boards for row in board.rows) and not any(
-        one.unread for board in boards for one in board.judges
-    ):
+    if not any(board.lacks_verdicts for board in stored.leaderboards().values()):
         raise InputError(
             f"all answers of bake-off {job_id} are judged by the checks that it is shown with",
             code="nothing_to_judge",

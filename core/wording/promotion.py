@@ -220,11 +220,12 @@ def _complete(values: Values, outcome: str) -> str:
     if outcome == "pass":
         return f"both answered {count(int(values['inputs']), 'input')} × {values['repeats']}"
     job, name = values.get("job"), values.get("name")
+    unjudged = f", {values['unjudged']} of them not judged" if values.get("unjudged") else ""
     return {
         "no_bakeoff": "nothing was measured",
         "curtailed": f"{name} was not asked to the end: it could not reach the incumbent any more",
-        "missing": f"{count(int(values.get('missing', 0)), 'answer')} of {name} missing in bake-off {job}; what they were is "
-        "not assumed",
+        "missing": f"{count(int(values.get('missing', 0)), 'answer')} of {name} missing in bake-off {job}{unjudged}; what they "
+        "were is not assumed",
     }[values["why"]]
 
 

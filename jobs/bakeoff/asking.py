@@ -20,9 +20,8 @@ from core.serving.errors import ServerError
 from core.serving.retry import pause_before_retry
 from core.thinking import split_thinking
 from jobs.bakeoff.in_flight import InFlight, OthersActivity, SameModel
+from jobs.patience import SECONDS_BETWEEN_LOOKS
 
-SECONDS_BETWEEN_LOOKS = 0.2
-"""How long a stop request may go unseen while requests are in flight."""
 MOST_INPUTS_IN_A_ROW = 3
 """After so many inputs in a row without an answer nothing more is asked: the server does not serve this candidate."""
 SHORTEST_LOAD_SECONDS = 1.0

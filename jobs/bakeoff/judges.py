@@ -70,6 +70,8 @@ class VerdictRecord:
         self.path = path
         self._known = {one.key: one for one in read_verdicts(path)}
         self._earlier = {one.key: one for one in earlier if one.value is not None}
+        self.known_before = 0
+        """How many nobody was asked for, as an earlier job was told them."""
 
     @property
     def verdicts(self) -> list[GivenVerdict]:
@@ -85,6 +87,7 @@ class VerdictRecord:
         given = one.answer
         now = replace(earlier, task=given.task, answer_key=given.key, candidate=given.candidate, time=time.time())
         self.add(now)
+        self.known_before += 1
         return True
 
     def add(self, verdict: GivenVerdict) -> None:
@@ -150,7 +153,7 @@ def ask_judges(
         wanted = [one for one in every if one.definition.model == judge.name]
         if not wanted or record.is_whole(judge.name, wanted):
             continue
-        before, began = len(record.verdicts), time.monotonic()
+        before, began = len(record.verdicts) - record.known_before, time.monotonic()
         try:
             assert judge.server is not None and judge.served_model is not None  # the spec was validated
             if judge.server.served_dir is not None:
@@ -159,7 +162,8 @@ def ask_judges(
                 judge_with(context, judge.name, model, wanted, record, concurrency)
         except BakehouseError as error:
             context.warn("not_judged", f"the judge {judge.name}: {error.message}")
-        costs.append(JudgeCost(judge.name, len(record.verdicts) - before, time.monotonic() - began))
+        asked = len(record.verdicts) - record.known_before - before
+        costs.append(JudgeCost(judge.name, asked, time.monotonic() - began))
     return costs
 
 

@@ -292,6 +292,7 @@ def test_what_another_bakeoff_was_told_is_not_asked_for_again(home: Home, monkey
         update={"earlier_verdicts": InputFile(path=str(kept), sha256="0" * 64, source="v")}
     )
     before = len(bench.judge.asked)
-    bench.go()
+    result = bench.go()
     assert len(bench.judge.asked) - before == 1, "the one that could not be read"
+    assert result["judges"][0]["verdicts"] == 1, "what a verdict takes is reckoned by those that were asked for"
     assert {(one.key, one.candidate) for one in bench.verdicts} == {(one.key, "c") for one in first}

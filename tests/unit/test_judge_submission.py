@@ -23,6 +23,7 @@ from core.submission.bakeoff import CheckedBakeoff, check_bakeoff, golden_task
 from core.submission.judges import asked_hashes
 from core.submission.judging import submit_judging
 from tests.support.kitchen import CHECK, Kitchen, kitchen
+from tests.support.stored import add_job, step_to
 
 __all__ = ["kitchen"]
 
@@ -146,16 +147,12 @@ def test_what_any_bakeoff_of_the_home_was_told_is_handed_to_the_job(kitchen: Kit
     kept = found.keep(kitchen.home, kitchen.project).earlier_verdicts
     assert kept is not None
     assert [(one.key, one.value) for one in read_verdicts(Path(kept.path))] == [("known", 1.0)]
-
-
-def test_drafts_are_judged_by_nobody(kitchen: Kitchen) -> None:
-    kitchen.task("bread", more=judged_by("served:grader"))
     given = [golden_task(kitchen.project, "bread")]
     with contextlib.closing(open_database(kitchen.home)) as connection:
         found = check_bakeoff(
             kitchen.home, connection, kitchen.project, kitchen.wanted("plain", "other"), [], None, given=given
         )
-    assert found.judges == ()
+    assert (found.judges, found.verdicts) == ((), ()), "drafts are judged by nobody"
 
 
 def test_a_judging_needs_a_judge_and_something_to_judge(kitchen: Kitchen) -> None:
@@ -164,6 +161,11 @@ def test_a_judging_needs_a_judge_and_something_to_judge(kitchen: Kitchen) -> Non
         submit_judging(kitchen.home, job.id, author="tester", remarks=[], ask=None)
     assert refused.value.code == "not_done"
     kitchen.end(job)
+    with contextlib.closing(open_database(kitchen.home)) as connection:
+        asks = add_job(connection, kind="judging", settings={"bakeoff": job.id})
+        with pytest.raises(InputError, match=f"job {asks} asks the judges of bake-off {job.id} already"):
+            submit_judging(kitchen.home, job.id, author="tester", remarks=[], ask=None)
+        step_to(connection, asks, "failed")
     with pytest.raises(InputError) as refused:
         submit_judging(kitchen.home, job.id, author="tester", remarks=[], ask=None)
     assert refused.value.code == "no_judge" and "--rescore" in str(refused.value.remedy)

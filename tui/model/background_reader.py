@@ -81,6 +81,7 @@ class BackgroundReader(threading.Thread):
         self.staleness = StalenessReader(home, self._say_changes)
         self.fleet = FleetReader(home, told)
         self._boards: dict[BoardKey, tuple[Board, ...]] = {}
+        self._marks = (0, 0.0)
         self._wanted: set[int] = set()
         self._project_files: ProjectFiles | None = None
         self._task_problem: BakehouseError | None = None
@@ -205,6 +206,7 @@ class BackgroundReader(threading.Thread):
     def _read_boards(self) -> None:
         """The newest leaderboard of each task and those asked for, each computed once."""
         from core.store.database import open_database
+        from core.store.marks import marks_stamp
         from core.store.results import list_bakeoffs
         from tui.model.leaderboards import build_boards
 
@@ -212,6 +214,10 @@ class BackgroundReader(threading.Thread):
         settled: set[tuple[str, str]] = set()
         connection = open_database(self.home)
         try:
+            marks = marks_stamp(connection)
+            # A board tells how far its judges agree with them.
+            unmarked = {key: of_job for key, of_job in self._boards.items() if not any(one.judges for one in of_job)}
+            known = self._boards if marks == self._marks else unmarked
             for row in list_bakeoffs(connection):
                 owners = {(row.project_id, task) for task in row.tasks}
                 # Answers are scored at the end: before that there is nothing to rank.
@@ -219,7 +225,8 @@ class BackgroundReader(threading.Thread):
                     continue
                 settled |= owners
                 key = (row.job_id, row.answers, row.state, row.rescorings)
-                boards[key] = self._boards.get(key) or build_boards(connection, self.home, row)
+                boards[key] = known.get(key) or build_boards(connection, self.home, row)
+            self._marks = marks
         finally:
             connection.close()
         self._say_boards(boards)

@@ -110,6 +110,8 @@ def board_of(
         confirming=frozenset(found.confirming),
         matrix=matrix,
         stages=stage_table(found, stored.spec.stages, stored.task(found.task).same_answers),
+        judges=len(found.judges),
+        lacks_verdicts=found.lacks_verdicts,
     )
 
 

@@ -143,6 +143,10 @@ class Board:
     """What has changed since; None: nobody has looked yet."""
     changed_anywhere: Changed | None = None
     """The same of all tasks of the bake-off."""
+    judges: int = 0
+    """How many of its checks ask a judge."""
+    lacks_verdicts: bool = False
+    """Judges are still to be asked."""
 
     @property
     def best(self) -> RankedCandidate | None:

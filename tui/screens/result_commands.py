@@ -11,6 +11,7 @@ ONE_TASK = "This bake-off is over one task."
 NO_MODES = "No failure mode was seen in the answers of this candidate."
 OLDER_SCORES = "These scores were made before failure modes were looked for: R rescores with the current checks."
 ELSEWHERE = "The answer that shows it opens from the leaderboard and beside answers."
+NO_VERDICTS = "No verdict of a judge is missing."
 NO_STAGES = "The candidates are not the stages of an adapter: `bakehouse bakeoff --stages JOB` compares those."
 
 
@@ -64,6 +65,10 @@ def has_parts(screen: Any) -> bool:
 
 def shows_answer(screen: Any) -> bool:
     return screen.view in ("board", "inputs", "answers") and screen.shown_answer is not None
+
+
+def lacks_verdicts(screen: Any) -> bool:
+    return any(board.lacks_verdicts for board in screen.place.boards)
 
 
 COMMANDS: tuple[Command, ...] = (
@@ -235,6 +240,16 @@ COMMANDS: tuple[Command, ...] = (
         lambda screen: len(screen.place.pair) == 2,
         4,
         unless="Two candidates are compared, and there is one.",
+    ),
+    command(
+        "J",
+        "judge",
+        "Ask the judges for the verdicts that are missing",
+        "J",
+        "judge",
+        lacks_verdicts,
+        2,
+        unless=NO_VERDICTS,
     ),
     command("R", "rescore", "Rescore with the current checks", "R", "rescore", rank=3),
     command(

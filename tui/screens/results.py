@@ -387,5 +387,8 @@ class Results(CommandScreen):
         if self.board is not None and (shown := self.shown_answer) is not None:
             ask_golden(self.app, self.context, self.job_id, self.board.task, *shown)
 
+    def action_judge(self) -> None:
+        actions.ask_judges(self.context, self.job_id)
+
     def action_rescore(self) -> None:
         actions.rescore(self.context, self.job_id)
