@@ -25,6 +25,7 @@ def by_process(name: str) -> list[pytest.MarkDecorator]:
 
 
 ALL = [pytest.param(name, marks=by_process(name)) for name in TASKS]
+LEARNT = [pytest.param(name, marks=by_process(name)) for name in TASKS if shipped().task(name).data.train is not None]
 
 
 @cache
@@ -73,7 +74,7 @@ def test_one_good_answer_does_not_do_for_all_inputs(name: str) -> None:
         assert content <= BY_CHANCE.get(name, MOST_CONTENT), (good.input, content)
 
 
-@pytest.mark.parametrize("name", [name for name in TASKS if shipped().task(name).data.train is not None])
+@pytest.mark.parametrize("name", LEARNT)
 @pytest.mark.parametrize(
     "text", ["", "I'm ready to help. What's your question?", "The text is in English. " * 40, "- one\n" * 40]
 )
