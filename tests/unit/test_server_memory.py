@@ -47,6 +47,8 @@ def host(monkeypatch: pytest.MonkeyPatch, kitchen: Kitchen) -> Callable[[int, in
     def host(total: int, available: int) -> None:
         monkeypatch.setattr(psutil, "virtual_memory", lambda: Memory(total, available))
 
+    # A job that really runs on this machine is none of that machine's: what it holds would count as memory to be had.
+    monkeypatch.setattr("core.vram.budget._jobs_resident", lambda: 0)
     host(16 * GB, 12 * GB)
     return host
 
