@@ -57,7 +57,7 @@ def run(context: JobContext, spec: JudgingSpec) -> None:
         spec.curtailed,
         spec.pattern_timeout_seconds,
     )
-    checks = {one.name: one.task.model_dump(mode="json", include={"format", "content", "margin"}) for one in spec.tasks}
+    checks = {one.name: one.task.scored_by() for one in spec.tasks}
     many = len(spec.tasks) > 1
     changes = [
         {"kind": "judged", "check": name, "task": one.name if many else ""}

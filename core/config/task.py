@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -99,3 +99,7 @@ class Task(Loaded):
                     message = f"no format check captures `{missing[0]}`"
                     raise KeyedError(message, key=f"{part}.{index}.{check.READ_KEY}", remedy=remedy)
         return self
+
+    def scored_by(self) -> dict[str, Any]:
+        """What a score of an answer rests on, as plain values: the checks of both parts, and the margin."""
+        return self.model_dump(mode="json", include={"format", "content", "margin"})

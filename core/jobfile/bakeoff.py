@@ -258,7 +258,7 @@ class BakeoffSpec(Spec):
 
     @property
     def settings(self) -> dict[str, Any]:
-        checks = [task.task.model_dump(mode="json", include={"format", "content", "margin"}) for task in self.tasks]
+        checks = [task.task.scored_by() for task in self.tasks]
         repeats = [task.repeats for task in self.tasks]
         return {
             "tasks": [task.name for task in self.tasks],

@@ -61,7 +61,7 @@ def rescore(
     project = project_of(file)
     present = {one.name: project.task(one.name) for one in spec.tasks}
     told(list(present.values()))
-    checks = {name: checks_of(task) for name, task in present.items()}
+    checks = {name: task.scored_by() for name, task in present.items()}
     timeout = project.settings.bakeoff.pattern_timeout_seconds
     tasks = [with_checks(under_test.task, checks[under_test.name]) for under_test in spec.tasks]
     by_task: dict[str, list[AnswerScores]] = {}
@@ -106,12 +106,6 @@ def project_of(file: JobFile) -> Project:
     return shipped() if file.project_id == shipped().id else Project.find(explicit=Path(file.project_root))
 
 
-def checks_of(task: Task) -> dict[str, Any]:
-    """What a rescoring takes of a task, as plain values."""
-    document = task.model_dump(mode="json")
-    return {key: document[key] for key in ("format", "content", "margin")}
-
-
 def _judged_since(
     connection: sqlite3.Connection, job_id: int, former: StoredBakeoff, scores: Mapping[str, Sequence[AnswerScores]]
 ) -> Iterator[CheckChange]:
@@ -138,7 +132,7 @@ def same_result(
     scores: Iterable[AnswerScores],
 ) -> bool:
     """Was a former result made with these checks by task, and is the same said of every answer, its failure modes among it?"""
-    if {task.name: checks_of(task.task) for task in former.tasks} != checks:
+    if {task.name: task.task.scored_by() for task in former.tasks} != checks:
         return False
     return _said(answer_scores(connection, job_id, former.scoring.number)) == _said(scores)
 

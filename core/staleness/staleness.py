@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from core.bakeoff.measured import MeasuredCandidate
 from core.config.golden import GoldenInput
-from core.config.project import Project, shipped
+from core.config.project import Project
 from core.config.task import Task
 from core.data.examples import load_examples
 from core.errors import BakehouseError
@@ -24,6 +24,7 @@ from core.home import Home
 from core.jobfile.bakeoff import IN_PROCESS, CandidateSpec, ServerUnderTest, TaskUnderTest
 from core.jobfile.servers import known_servers
 from core.results.load import bakeoff_file, golden_inputs, measured_of, with_checks
+from core.results.rescoring import project_of
 from core.serving.answering import ServedIdentity
 from core.staleness.present_files import NotHashed, PresentFiles, ThingGone
 from core.staleness.present_servers import NO_SERVER_ASKED, ServedModelKey, Told, served_model
@@ -109,7 +110,7 @@ def staleness(
     file, spec = bakeoff_file(home, job_id)
     project: Project | None = None
     with contextlib.suppress(BakehouseError):  # moved or gone: of each task it is told that it is not there
-        project = shipped() if file.project_id == shipped().id else Project.find(explicit=Path(file.project_root))
+        project = project_of(file)
     found: list[StaleCause | UnknownCause] = []
     for under_test in spec.tasks:
         found += task_causes(project, scored_task(connection, job_id, under_test, number), under_test)

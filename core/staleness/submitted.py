@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-from core.config.project import Project, shipped
+from core.config.project import Project
 from core.config.recipe import Recipe
 from core.config.task import Task
 from core.errors import BakehouseError
@@ -16,6 +15,7 @@ from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, TaskUnderTest
 from core.jobfile.spec import InputFile, JobFile, Spec
 from core.jobfile.train import TrainSpec
+from core.results.rescoring import project_of
 from core.staleness.staleness import StaleCause, golden_causes
 
 
@@ -36,8 +36,7 @@ def changed_since_submission(home: Home, job_id: int) -> tuple[ChangedInput, ...
     A recipe's key that was overridden for the job differs from its file as well: keys count where the file was written since.
     """
     file = JobFile.load(home.run_dir(job_id))
-    own = file.project_id == shipped().id
-    project = shipped() if own else Project.find(explicit=Path(file.project_root))
+    project = project_of(file)
     found = list(_of_tasks(project, file.spec))
     if isinstance(file.spec, TrainSpec):
         found += [*_of_recipe(project, file.spec.recipe, file.submitted_at), *_of_data(project, file.spec)]

@@ -9,7 +9,6 @@ from functools import lru_cache
 from pathlib import Path
 
 from core.config.golden import GoldenInput
-from core.config.task import Task
 from core.errors import InputError
 from core.format import listed, plural
 from core.home import Home
@@ -192,7 +191,7 @@ def _task_remarks(before: Extended, one: _OneTask, places: Sequence[StoredPlace]
             f"{one.name}: {listed(parts)} {_are(parts)} not as in bake-off {before.job_id}: candidates that are asked with "
             f"{'it' if len(parts) == 1 else 'them'} are asked again"
         )
-    if _checks(one.former.task) != _checks(one.now.task):
+    if one.former.task.scored_by() != one.now.task.scored_by():
         yield f"{one.name}: its checks have changed since bake-off {before.job_id}: all answers are scored by the present ones"
 
 
@@ -205,10 +204,6 @@ def _changed_parts(former: TaskUnderTest, now: TaskUnderTest) -> Iterator[str]:
     yield from (f"`sampling.{key}`" for key in after if after[key] != before.get(key))
     if former.examples != now.examples[: len(former.examples)]:
         yield "the examples"
-
-
-def _checks(task: Task) -> dict[str, object]:
-    return task.model_dump(mode="json", include={"format", "content", "margin"})
 
 
 def _other_identity(
