@@ -14,6 +14,9 @@
     number    in place of `value`, of `number_range`: the number that a captured text is, or null
     values    in place of `value`: CHECK: VALUE, for several checks that are defined alike
 
+Two checks read something else than a text, and have tables of that: `judge` the replies of a model
+(`tests.support.judge_replies`), and `python` runs functions (`tests.support.hostile_functions`).
+
 The exit code is 1 when a check says something else.
 """
 
@@ -31,6 +34,10 @@ import yaml
 from pydantic import TypeAdapter
 
 from core.checks import CheckDefinition, CheckResult, build
+from core.checks.judge import JudgeCheck
+from core.scoring.judge_prompt import read_verdict
+from tests.support.hostile_functions import HOSTILE, hostile, python
+from tests.support.judge_replies import CHOICES, NUMBERS
 
 FOLDER = Path(__file__).parent / "unit" / "check_cases"
 ONE: TypeAdapter[Any] = TypeAdapter(CheckDefinition)
@@ -83,6 +90,16 @@ class Case:
         if bool(result.detail) == (result.value == 1):
             said.append(f"value {result.value:g} and detail {result.detail!r}")
         return "; ".join(said)
+
+
+@dataclass(frozen=True)
+class Row:
+    """A case of a check that reads something else than a text."""
+
+    check: str
+    what: str
+    expected: str
+    got: str
 
 
 @cache
@@ -151,6 +168,45 @@ def _table(chosen: Sequence[Case]) -> Iterator[str]:
         yield f"{expected:>8} {got:>6} {share.value:>8.3g}  {case.what} · {shown}{reason}{mark}"
 
 
+def _rows(rows: Sequence[Row]) -> Iterator[str]:
+    before = ""
+    for row in rows:
+        if row.check != before:
+            before = row.check
+            yield f"\n{row.check}\nexpected · got · what is hard"
+        mark = "" if row.expected == row.got else "  ✗"
+        yield f"{_line(row.expected)} · {_line(row.got)} · {_line(row.what)}{mark}"
+
+
+def judge_rows() -> Iterator[Row]:
+    """What is read in the reply of a judge: one on a scale from 1 to 5, and a choice of two, of which A is the answer."""
+    scale, choice = (
+        JudgeCheck.model_validate({"check": "judge", "model": "served:j", "rubric": "Is it right?", **more})
+        for more in ({}, {"against": "expect.reference"})
+    )
+    for reply, number in NUMBERS:
+        expected = None if number is None else (number - 1) / 4
+        yield Row("judge", f"1 to 5 · {reply}", _read(expected), _read(read_verdict(scale, reply, "")))
+    for reply, value in CHOICES:
+        yield Row("judge", f"A or B · {reply}", _read(value), _read(read_verdict(choice, reply, "AB")))
+
+
+def python_rows() -> Iterator[Row]:
+    """What is said of an answer on which a function does its worst, in a process of its own."""
+    for what, said in HOSTILE.items():
+        found = build(python(hostile(what), timeout=0.3, memory="64MB")).score("bad", {})
+        expected = f"faulty: {said}"
+        got = f"{'faulty' if found.faulty else f'{found.value:g}'}: {found.detail}"
+        yield Row("python", what.strip(), expected, expected if found.faulty and said in found.detail else got)
+
+
+def _read(value: float | None) -> str:
+    return "not readable" if value is None else f"{value:g}"
+
+
+TABLES = {"judge": judge_rows, "python": python_rows}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.check_cases", description="Hard answers for each check.")
     parser.add_argument("check", nargs="*")
@@ -159,8 +215,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = sorted((case for case in cases() if not said.check or case.check in said.check), key=lambda one: one.check)
     wrong = [case for case in chosen if case.wrong()]
     print("\n".join(_table(wrong if said.wrong else chosen)))
-    print(f"\n{len(chosen)} cases, {len(wrong)} of which a check says something else")
-    return 1 if wrong else 0
+    rows = [row for name, table in TABLES.items() if not said.check or name in said.check for row in table()]
+    differing = [row for row in rows if row.expected != row.got]
+    print("\n".join(_rows(differing if said.wrong else rows)))
+    count, other = len(chosen) + len(rows), len(wrong) + len(differing)
+    print(f"\n{count} cases, {other} of which a check says something else")
+    return 1 if other else 0
 
 
 if __name__ == "__main__":

@@ -9,10 +9,12 @@ from typing import get_args
 import pytest
 
 from core.checks import REGISTRY
-from tests.check_cases import Case, cases, main
+from tests.check_cases import TABLES, Case, cases, main
+from tests.support.hostile_functions import HOSTILE
+from tests.support.judge_replies import CHOICES, NUMBERS
 
 FEWEST = 20
-BESIDE_A_TEXT = {"python", "judge"}
+BESIDE_A_TEXT = set(TABLES)
 """Checks of which a table of texts says nothing: the one runs a file of the project, the other asks a model."""
 
 
@@ -33,6 +35,13 @@ def test_the_tables_can_be_read(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["table"]) == 0
     out = capsys.readouterr().out
     assert "table\nexpected    got  partial" in out and "0 of which a check says something else" in out
+
+
+def test_replies_and_functions_have_tables_of_their_own(capsys: pytest.CaptureFixture[str]) -> None:
+    assert min(len(HOSTILE), len(NUMBERS), len(CHOICES) + len(NUMBERS)) >= FEWEST
+    assert main(["judge"]) == 0
+    out = capsys.readouterr().out
+    assert f"{len(CHOICES) + len(NUMBERS)} cases, 0 of which" in out and "0.5 · 0.5 · A or B · VERDICT: TIE" in out
 
 
 def test_a_case_that_is_wrong_is_told() -> None:
