@@ -36,5 +36,6 @@ def find(seen: SeenAnswer) -> tuple[Mode, ...]:
     the text is.
     """
     look = TakenApart(seen)
-    shown = look.text if look.text.strip() else seen.text if seen.text.strip() else seen.thinking or ""
+    # The answer as it is stored, which is where a board shows the piece: a tag of thinking in its midst is a part of it.
+    shown = seen.text if seen.text.strip() else seen.thinking or ""
     return tuple(Mode(code, excerpt(code, shown)) for code, holds in DETECTORS.items() if holds(look))

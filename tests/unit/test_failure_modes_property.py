@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from core.failure_modes import CODES, AnsweredExample, SeenAnswer, find
@@ -77,6 +77,7 @@ ANSWERS = st.builds(
 
 
 @given(ANSWERS)
+@example(SeenAnswer(input_id="i", repeat=1, text="0<think></think>:", system="", asked=""))
 def test_every_answer_is_told_of_and_the_same_each_time(answer: SeenAnswer) -> None:
     found = find(answer)
     codes = [mode.code for mode in found]
