@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,6 +19,7 @@ from core.process.locks import held
 from core.store.store_error import StoreError, open_connection
 
 BUSY_TIMEOUT_SECONDS = 10.0
+ANOTHER_LOOK_SECONDS = 0.05
 FIRST_VERSION = 3
 """Lower versions were never released, and their databases are refused."""
 SCHEMA_VERSION = 9
@@ -84,13 +86,30 @@ def connect(home: Home, *, briefly: bool = False) -> sqlite3.Connection:
 
 def _prepared(connection: sqlite3.Connection) -> sqlite3.Connection:
     try:
-        connection.execute("PRAGMA journal_mode = wal")
+        _keep_a_log(connection)
         connection.execute("PRAGMA synchronous = normal")
         connection.execute("PRAGMA foreign_keys = on")
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _keep_a_log(connection: sqlite3.Connection) -> None:
+    """Have writes go to a log, which a new database does not have yet.
+
+    While somebody else opens the same new database, SQLite refuses that change at once and waits for nobody: two that wait for
+    each other, each with a lock that the other needs, would never end. So it is asked for again, after letting go of both.
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = wal")
+            return
+        except StoreError as error:
+            if error.code != "database_locked" or time.monotonic() >= deadline:
+                raise
+        time.sleep(ANOTHER_LOOK_SECONDS)
 
 
 def _read_only(home: Home, refused: StoreError) -> sqlite3.Connection:

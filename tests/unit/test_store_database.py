@@ -29,6 +29,7 @@ from core.store.jobs import list_jobs
 from core.store.migrations import statements
 from core.store.results import bakeoff_answers
 from core.store.scores import bakeoff_scores
+from core.store.store_error import StoreError
 from tests.support.stored import add_job, fresh
 from tests.support.waiting import PATIENCE_SECONDS
 
@@ -74,6 +75,38 @@ def test_eight_processes_that_open_a_fresh_home_at_once_all_find_the_schema(tmp_
     for process in processes:
         said, problem = process.communicate(timeout=PATIENCE_SECONDS)
         assert (process.returncode, said) == (0, "10\n"), problem
+
+
+def test_a_new_database_that_another_opens_too_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite itself does not wait here: it refuses the change to a log at once."""
+    home = Home(tmp_path / "home")
+    home.create()
+    other = sqlite3.connect(home.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(sqlite3.OperationalError, match="locked"):
+        sqlite3.connect(home.database, timeout=60).execute("PRAGMA journal_mode = wal")
+    waits: list[float] = []
+
+    def wait(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            other.rollback()
+
+    monkeypatch.setattr(database.time, "sleep", wait)
+    connection = connect(home)
+    assert (len(waits), connection.execute("PRAGMA journal_mode").fetchone()[0]) == (3, "wal")
+
+
+def test_a_database_that_stays_locked_is_told_in_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = Home(tmp_path / "home")
+    home.create()
+    other = sqlite3.connect(home.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_SECONDS", 0.0)
+    with pytest.raises(StoreError) as refused:
+        connect(home)
+    assert refused.value.code == "database_locked"
+    other.close()
 
 
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(tmp_path: Path) -> None:
