@@ -11,6 +11,7 @@ from pathlib import Path
 
 from core.config.base import NAME_PATTERN, Loaded
 from core.config.check_files import with_files
+from core.config.experiment import Experiment
 from core.config.golden import GoldenSet, load_golden
 from core.config.model import ModelEntry
 from core.config.recipe import Recipe
@@ -25,6 +26,7 @@ from core.home import expanded
 PROJECT_FILE = "bakehouse.yaml"
 TASKS = Path("configs/tasks")
 RECIPES = Path("configs/recipes")
+EXPERIMENTS = Path("configs/experiments")
 DATA = Path("configs/data")
 GOLDEN = Path("golden")
 SHIPPED = "shipped"
@@ -111,6 +113,14 @@ class Project:
     def recipe(self, name: str) -> Recipe:
         """One recipe; NotFoundError with a suggestion when there is none of that name."""
         return load_recipe(self._file_of(RECIPES, name, "recipe", self.recipe_names()))
+
+    def experiment_names(self) -> list[str]:
+        """Names of all experiments, without reading them."""
+        return self._names(EXPERIMENTS)
+
+    def experiment(self, name: str) -> Experiment:
+        """One experiment; NotFoundError with a suggestion when there is none of that name."""
+        return load_experiment(self._file_of(EXPERIMENTS, name, "experiment", self.experiment_names()))
 
     def model_names(self) -> list[str]:
         """Names of all models, own first."""
@@ -218,6 +228,11 @@ def load_task(file: Path) -> Task:
 def load_recipe(file: Path) -> Recipe:
     """The recipe in a file; its name is the file's."""
     return validate(Recipe, named(file), given={"name": file.stem})
+
+
+def load_experiment(file: Path) -> Experiment:
+    """The experiment in a file; its name is the file's."""
+    return validate(Experiment, named(file), given={"name": file.stem})
 
 
 def load_model(name: str, document: Marked) -> ModelEntry:

@@ -238,7 +238,9 @@ def insert_job(
         },
     )
     job_id = int(cursor.lastrowid or 0)
-    connection.executemany("INSERT INTO dependencies VALUES (?, ?)", [(job_id, needed) for needed in needs])
+    connection.executemany(
+        "INSERT INTO dependencies (job_id, needs_id) VALUES (?, ?)", [(job_id, needed) for needed in needs]
+    )
     return job_id
 
 

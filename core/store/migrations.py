@@ -1,5 +1,5 @@
-"""The schema's steps, in order: `schema.sql` is the first, `fleet.sql` a later one. A released step is never changed, only
-followed by another, and each new one raises `database.SCHEMA_VERSION`."""
+"""The schema's steps, in order: `schema.sql` is the first, scripts of other names are later ones. A released step is never
+changed, only followed by another, and each new one raises `database.SCHEMA_VERSION`."""
 
 from __future__ import annotations
 
@@ -298,6 +298,12 @@ def fleet_of_aliases(db: Any) -> None:
 @migrations()
 def modes_verdicts_and_marks(db: Any) -> None:
     for statement in statements(files("core.store").joinpath("verdicts_and_marks.sql").read_text(encoding="utf-8")):
+        db.execute(statement)
+
+
+@migrations()
+def experiments_and_soft_dependencies(db: Any) -> None:
+    for statement in statements(files("core.store").joinpath("experiments.sql").read_text(encoding="utf-8")):
         db.execute(statement)
 
 

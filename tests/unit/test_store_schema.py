@@ -116,9 +116,9 @@ def test_a_change_that_is_rolled_back_leaves_no_trace_in_the_history(connection:
         ("UPDATE jobs SET lane = 'fast'", "CHECK"),
         ("UPDATE jobs SET host_memory_bytes = -1", "CHECK"),
         ("UPDATE jobs SET state = 'cancelled'", "CHECK"),
-        ("INSERT INTO dependencies VALUES (1, 1)", "CHECK"),
-        ("INSERT INTO dependencies VALUES (1, 2)", "CHECK"),
-        ("INSERT INTO dependencies VALUES (2, 99)", "CHECK|FOREIGN"),
+        ("INSERT INTO dependencies (job_id, needs_id) VALUES (1, 1)", "CHECK"),
+        ("INSERT INTO dependencies (job_id, needs_id) VALUES (1, 2)", "CHECK"),
+        ("INSERT INTO dependencies (job_id, needs_id) VALUES (2, 99)", "CHECK|FOREIGN"),
         ("INSERT INTO queue (one) VALUES (2)", "CHECK"),
         (
             "INSERT INTO jobs (kind, title, project_id, lane, state, reason_code, position, submitted_at, changed_at,"

@@ -1,0 +1,1 @@
+"""Experiments: arms that are trained alike but for what is asked, and what may be concluded of them."""
