@@ -134,6 +134,7 @@ def settings(recipe: Recipe, folder: Path, device: torch.device, run_name: str) 
         max_length=None,  # lengths were settled before: TRL would cut the answer off
         dataset_kwargs={"skip_prepare_dataset": True},
         num_train_epochs=recipe.epochs,
+        max_steps=-1 if recipe.steps is None else recipe.steps,  # -1: as many as the epochs have
         per_device_train_batch_size=recipe.batch_size,
         per_device_eval_batch_size=recipe.batch_size,
         gradient_accumulation_steps=recipe.accumulation,

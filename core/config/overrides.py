@@ -46,8 +46,13 @@ def override(recipe: Recipe, overrides: Mapping[str, Any]) -> Recipe:
             except InputError as error:
                 error.file = str(file)
                 raise
-    changed = recipe.model_dump(exclude={"name"}) | dict(overrides)
+    changed = recipe.model_dump(exclude={"name"}) | with_epochs_asked_for(overrides)
     return validate(Recipe, Marked(file, changed, {}), given={"name": recipe.name})
+
+
+def with_epochs_asked_for(overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """The same values; whoever asks for epochs and not for steps takes the recipe's steps out, which would win over them."""
+    return {"steps": None, **overrides} if "epochs" in overrides else dict(overrides)
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -46,6 +47,8 @@ class Recipe(Loaded):
     lora_dtype: Literal["fp32", "bf16"] = "fp32"
     max_length: int = Field(ge=16, le=LONGEST)
     epochs: float = Field(gt=0, le=1000)
+    # Exactly so many optimizer steps, in place of the epochs.
+    steps: int | None = Field(default=None, ge=1, le=MOST_STEPS)
     batch_size: int = Field(ge=1, le=MOST_EXAMPLES)
     accumulation: int = Field(default=1, ge=1, le=MOST_EXAMPLES)
     lr: float = Field(gt=0, lt=1)
@@ -87,6 +90,7 @@ class Recipe(Loaded):
         "use_dora": "dora",
         "max_seq_length": "max_length",
         "num_train_epochs": "epochs",
+        "max_steps": "steps",
         "per_device_train_batch_size": "batch_size",
         "gradient_accumulation_steps": "accumulation",
         "grad_accum": "accumulation",
@@ -106,6 +110,12 @@ class Recipe(Loaded):
         if isinstance(data, dict) and data.get("method") == "qlora-hqq" and data.get("hqq") is None:
             return data | {"hqq": {}}
         return data
+
+    def steps_of(self, examples: int) -> int:
+        """Optimizer steps of a training on so many examples: those that are asked for, else what the epochs come to."""
+        if self.steps is not None:
+            return self.steps
+        return math.ceil(math.ceil(examples / (self.batch_size * self.accumulation)) * self.epochs)
 
     @field_validator("targets")
     @classmethod

@@ -185,7 +185,12 @@ def _trainings(lineage: Lineage, unsure: Sequence[Cause]) -> Iterator[NextTest]:
     for link, spec in lineage.trainings:
         codes = [cause.code for cause in unsure if cause.job == link.id and cause.code in TOLD_BY_TRAINING]
         if codes:
-            epochs = f"{2 * spec.recipe.epochs:g}"
             words = ["train", spec.task.name, "--model", spec.model.name, "--recipe", spec.recipe.name]
-            command = PREFIX + shlex.join([*words, "--epochs", epochs, "--wait"])
+            recipe = spec.recipe
+            longer = (
+                ["--epochs", f"{2 * recipe.epochs:g}"]
+                if recipe.steps is None
+                else ["--set", f"steps={2 * recipe.steps}"]
+            )
+            command = PREFIX + shlex.join([*words, *longer, "--wait"])
             yield NextTest("steps", command, tuple(dict.fromkeys(codes)))

@@ -18,6 +18,7 @@ LABELS: Mapping[str, str] = {
     "rank": "rank {}",
     "alpha": "alpha {}",
     "epochs": "{} epochs",
+    "steps": "{} steps",
     "lr": "lr {}",
     "data": "{}",
     "data_sha256": "data {}",
@@ -172,8 +173,8 @@ def label(name: str, value: Any) -> str:
         text = f"of {str(value).replace('job:', 'job ')}"
     else:
         text = str(value)
-    if name == "epochs" and text == "1":
-        return "1 epoch"
+    if name in {"epochs", "steps"} and text == "1":
+        return f"1 {name[:-1]}"
     return printable(LABELS.get(name, f"{plain} {{}}").format(text))
 
 

@@ -3,7 +3,6 @@ only."""
 
 from __future__ import annotations
 
-import math
 import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -93,15 +92,17 @@ class Catalogue:
 
     def made(self, recipe: str, changed: Mapping[str, Any]) -> Recipe | None:
         """The recipe with values that `check` found nothing wrong with; None when there is no such recipe."""
+        from core.config.overrides import with_epochs_asked_for
+
         base = self.recipe_objects.get(recipe)
-        return None if base is None else base.model_copy(update=dict(changed))
+        return None if base is None else base.model_copy(update=with_epochs_asked_for(changed))
 
     def steps(self, task: str, recipe: Recipe) -> int | None:
         """Optimizer steps of a run, from the number of lines in the task's training data."""
         lesson = self.lessons.get(task)
         if lesson is None:
             return None
-        return math.ceil(math.ceil(lesson.examples / (recipe.batch_size * recipe.accumulation)) * recipe.epochs)
+        return recipe.steps_of(lesson.examples)
 
 
 def read_catalogue(home: Home, project: Project) -> Catalogue:

@@ -132,6 +132,9 @@ def note(
     steps = catalogue.steps(form.task, made)
     if not steps:
         return ""
+    if made.steps is not None:
+        examples = float(made.steps * made.batch_size * made.accumulation)
+        return f"{plural(steps, 'step')}, which the recipe asks for in place of epochs{time_note(form, jobs, examples)}"
     return f"about {plural(steps, 'step')}{time_note(form, jobs, catalogue.lessons[form.task].examples * made.epochs)}"
 
 
