@@ -125,6 +125,11 @@ class RunDir:
         return self.path / "candidates.jsonl"
 
     @property
+    def left_out(self) -> Path:
+        """Which candidates a bake-off does without, since nothing was made of them; of its newest attempt."""
+        return self.path / "left_out.json"
+
+    @property
     def parity(self) -> Path:
         """What a parity check has found, prompt by prompt, whether it passed or not."""
         return self.path / "parity.json"
@@ -133,6 +138,11 @@ class RunDir:
     def deployment(self) -> Path:
         """What a deployment to Ollama is about to replace, and where that is kept: written before it is."""
         return self.path / "deployment.json"
+
+    @property
+    def choice(self) -> Path:
+        """What a training of an experiment chose by its trials, before it began; every later attempt keeps to it."""
+        return self.path / "choice.json"
 
     @property
     def checkpoints(self) -> Path:
@@ -388,13 +398,3 @@ def of_this_person(what: Literal["data", "config"]) -> Path | None:
     home = home_directory()
     folder = named if named.is_absolute() else home and home / usual
     return folder and folder / "bakehouse"
-
-
-def user_name() -> str:
-    """Who this process belongs to, for people to read: a name, or `uid 1234` where a container has no entry for the user."""
-    import getpass
-
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError, ImportError):
-        return f"uid {os.getuid()}"

@@ -19,6 +19,7 @@ from core.jobfile.references import parse_reference
 from core.own_paths import read_result
 from core.process.leftovers import sweep, temporary_name
 
+LEFT_OUT = "it was left out of its experiment by its trials"
 MOST_TRIES = 5
 """To take a place that another job takes at the same moment."""
 
@@ -147,6 +148,8 @@ class ArtefactStore:
             for item in result["artefacts"]:
                 if item["kind"] == wanted:
                     return self._present(Path(item["path"]), item["sha256"], reference)
+            if result["summary"].get("censored"):
+                raise NotFoundError(f"job {job.job_id} made no {wanted}: {LEFT_OUT}", code="censored")
             raise NotFoundError(f"job {job.job_id} made no {wanted}", code="no_artefact")
         folder = Path(reference)
         if not folder.is_dir():

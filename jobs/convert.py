@@ -18,6 +18,7 @@ from core.models.gguf import GgufHeader
 from core.models.headers import read_header
 from core.models.llama_cpp import converter_command, converter_version, missing
 from jobs import models
+from jobs.censored import passes_on_censored
 from jobs.context import JobContext
 from jobs.gguf import (
     CheckedGguf,
@@ -48,6 +49,8 @@ def run(context: JobContext, spec: ConvertSpec) -> None:
     started = time.monotonic()
     context.phase("finding the model", spec.source or spec.model.name)
     start_manifest(context)
+    if passes_on_censored(context, spec.source):
+        return
     converter = Path(spec.converter)
     if not converter.is_file():
         raise missing("converter")

@@ -22,6 +22,7 @@ from core.models.headers import TensorHeader
 from core.models.llama_cpp import converter_command, converter_version, missing
 from jobs import models
 from jobs.adapters import require_same_base
+from jobs.censored import passes_on_censored
 from jobs.context import JobContext
 from jobs.convert import WHY
 from jobs.gguf import (
@@ -46,6 +47,8 @@ def run(context: JobContext, spec: ConvertLoraSpec) -> None:
     started = time.monotonic()
     context.phase("finding the adapter", spec.adapter)
     start_manifest(context)
+    if passes_on_censored(context, spec.adapter):
+        return
     converter = Path(spec.converter)
     if not converter.is_file():
         raise missing("lora-converter")

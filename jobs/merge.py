@@ -19,6 +19,7 @@ from core.models.folder import weight_files
 from core.models.headers import read_header
 from jobs import models
 from jobs.adapters import require_same_base
+from jobs.censored import passes_on_censored
 from jobs.context import JobContext
 from jobs.device import job_device
 from jobs.gguf import require_disk
@@ -36,6 +37,8 @@ def run(context: JobContext, spec: MergeSpec) -> None:
     started = time.monotonic()
     context.phase("finding the adapter", spec.adapter)
     start_manifest(context)
+    if passes_on_censored(context, spec.adapter):
+        return
     folder, sha256 = context.artefacts.resolve(spec.adapter, "adapter")
     if not (folder / "adapter_config.json").is_file():
         raise InputError("holds no adapter: adapter_config.json is absent", code="no_adapter", file=folder)

@@ -12,6 +12,7 @@ from core.data.examples import Example
 from core.data.render import FitReport, FittedExample, fit_all
 from core.data.template_proof import prove
 from core.errors import GateError, InputError
+from core.files import sha256_json
 from core.jobfile.train import TrainSpec
 from jobs.context import JobContext
 from jobs.gates import length_gate, text_gate
@@ -32,6 +33,22 @@ class Prepared:
     def longest(self) -> int:
         """Tokens of the longest example: the peak of memory belongs to it."""
         return max(length(item) for item in (*self.trained, *self.held_out))
+
+    def held_out_figures(self, loss: float | None, data_sha256: str) -> dict[str, Any] | None:
+        """What a summary tells of the held-out examples, at which the kept adapter has this loss; None where none is held out.
+
+        `tokens` carry the loss, `bytes` are the completions in UTF-8 as the data has them: both make losses comparable over
+        tokenizers. `lines_sha256` tells which examples they were, of the file with that hash.
+        """
+        if not self.held_out:
+            return None
+        return {
+            "examples": len(self.held_out),
+            "loss": loss,
+            "tokens": sum(len(item.completion_ids) for item in self.held_out),
+            "bytes": sum(item.completion_bytes for item in self.held_out),
+            "lines_sha256": sha256_json([data_sha256, *(item.line for item in self.held_out)]),
+        }
 
     def counts(self) -> dict[str, Any]:
         return {

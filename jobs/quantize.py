@@ -12,6 +12,7 @@ from core.files import sha256_file
 from core.jobfile.quantize import BITS, QuantizeSpec
 from core.models.gguf import GgufHeader, check_servable, require_full_precision
 from core.models.llama_cpp import missing, version_in
+from jobs.censored import passes_on_censored
 from jobs.context import JobContext
 from jobs.gguf import (
     CheckedGguf,
@@ -42,6 +43,8 @@ def run(context: JobContext, spec: QuantizeSpec) -> None:
     started = time.monotonic()
     context.phase("finding the file", spec.source)
     start_manifest(context)
+    if passes_on_censored(context, spec.source):
+        return
     program = Path(spec.program)
     if not program.is_file():
         raise missing("llama-quantize")

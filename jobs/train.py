@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from core.config.base import writing
 from core.config.recipe import Recipe
 from core.data.shots import shots_to_json, trained_shots
+from core.experiments.choice import Censored, Chosen, to_json
 from core.files import sha256_json
 from core.home import RunDir
 from core.jobfile.train import TrainSpec
 from core.own_paths import former_home
+from jobs.choice import decide, leave_out
 from jobs.context import JobContext
 from jobs.cpu_dtype import TRAINING, dtype_for
 from jobs.device import job_device
@@ -29,16 +32,34 @@ if TYPE_CHECKING:
 
 # Parts of a job file that say nothing about what is trained.
 FORECAST = {"forecast", "not_predicted"}
+NEW_KEYS = ("steps",)
+"""Keys of a recipe that are no part of the hash where they are not set: checkpoints of before there were any stay known."""
 
 
 def purpose_of(run: RunDir, spec: TrainSpec) -> str:
     """The hash of what is trained, by which checkpoints and the like are known as this job's, wherever the home lies."""
-    paths = writing(run.home, former_home(run))
-    return sha256_json(spec.model_dump(mode="json", exclude=FORECAST, context=paths))
+    return sha256_json(what_is_trained(spec, writing(run.home, former_home(run))))
+
+
+def what_is_trained(spec: TrainSpec, paths: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The part of a job file that says what is trained, `paths` as they are written there. What a choice came to stands in its
+    recipe by then."""
+    document: dict[str, Any] = spec.model_dump(mode="json", exclude=FORECAST | {"choice"}, context=paths)
+    for key in NEW_KEYS:
+        if document["recipe"][key] is None:
+            del document["recipe"][key]
+    return document
 
 
 def run(context: JobContext, spec: TrainSpec) -> None:
     started = start_manifest(context)
+    decision: Chosen | Censored | None = None
+    if spec.choice is not None:
+        decision = decide(context, spec.choice)
+        if isinstance(decision, Censored):
+            leave_out(context, spec, decision)
+            return
+        spec = spec.model_copy(update={"recipe": spec.recipe.model_copy(update={"lr": decision.lr})})
     # A retry with other inputs must not go on where the former ones had led.
     purpose = purpose_of(context.run, spec)
     ladder = Ladder.open(context.run.path, purpose)
@@ -131,7 +152,9 @@ def run(context: JobContext, spec: TrainSpec) -> None:
         "device": {key: device_now[key] for key in ("type", "name")},
         "predicted_bytes": None if ladder.rungs else _predicted(spec, computes_in),
         **data.counts(),
+        "held_out": data.held_out_figures(outcome.best_loss, spec.train.sha256),
         **changes,
+        **({} if decision is None else {"chosen_lr": recipe.lr, "choice": to_json(decision)}),
         # The peak belongs to this length: a calibration of forecasts compares the two.
         "longest_tokens": data.longest,
         "seconds": time.monotonic() - started,

@@ -83,7 +83,10 @@ def follow(home: Home, connection: sqlite3.Connection, job_ids: list[int], out: 
 
 
 def stuck(job: JobRow, jobs: list[JobRow]) -> bool:
-    """True for a job that waits, also by way of others, for one of these that did not end well: it would wait for ever."""
+    """True for a job that waits, also by way of others, for one of these that did not end well: it would wait for ever.
+
+    What it waits for to end, however, ends for it where that is stuck itself.
+    """
     known = {other.id: other for other in jobs}
 
     def is_lost(need: int) -> bool:
@@ -111,7 +114,7 @@ def with_needs(connection: sqlite3.Connection, job_ids: list[int]) -> list[int]:
         job = get_job(connection, ahead.pop())
         if job.id not in found and (job.state != "done" or job.id in job_ids):
             found.add(job.id)
-            ahead += job.needs
+            ahead += job.behind
     return sorted(found)
 
 

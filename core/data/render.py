@@ -33,7 +33,8 @@ class RenderedExample:
 
     `cut_points` are the ascending indices into `prompt_ids` within the longest user message at which a cut splits no
     token and no character; the first is where the message begins, the last is behind its end. `faults` are what
-    `core.data.text_faults` finds in its texts.
+    `core.data.text_faults` finds in its texts. `completion_bytes` is the completion in UTF-8 as the data has it, without what
+    a template puts around it: the same for every tokenizer and template.
     """
 
     prompt_ids: tuple[int, ...]
@@ -41,6 +42,7 @@ class RenderedExample:
     cut_points: tuple[int, ...]
     line: int
     faults: tuple[Reason, ...] = ()
+    completion_bytes: int = 0
 
     @property
     def tokens(self) -> int:
@@ -50,13 +52,14 @@ class RenderedExample:
 @dataclass(frozen=True)
 class FittedExample:
     """An example that fits. `cut_tokens` is how many tokens the middle cut took out of the prompt (usually 0), `cut_at`
-    the number of prompt tokens in front of the cut."""
+    the number of prompt tokens in front of the cut. `completion_bytes` is that of `RenderedExample`."""
 
     prompt_ids: tuple[int, ...]
     completion_ids: tuple[int, ...]
     line: int
     cut_tokens: int = 0
     cut_at: int = 0
+    completion_bytes: int = 0
 
 
 @dataclass(frozen=True)
@@ -154,7 +157,8 @@ def _render(tokenizer: ChatTokenizer, example: Example, thinking: Thinking, proo
     completion_ids = whole[len(prompt_ids) :] if seamless else encode_prompt(tokenizer, completion)
     cut_points = _cut_points(tokenizer, example.messages, prompt, encoded["offset_mapping"], thinking, proof)
     faults = text_faults(proof, example.messages, example.completion, prompt, thinking)
-    return RenderedExample(tuple(prompt_ids), tuple(completion_ids), cut_points, example.line, faults)
+    size = len(example.completion.strip().encode())
+    return RenderedExample(tuple(prompt_ids), tuple(completion_ids), cut_points, example.line, faults, size)
 
 
 def fit(rendered: RenderedExample, max_length: int | None) -> FittedExample | Skipped:
@@ -164,7 +168,9 @@ def fit(rendered: RenderedExample, max_length: int | None) -> FittedExample | Sk
     third and the last two thirds are kept, in whole tokens. An example without that room is skipped.
     """
     if max_length is None or rendered.tokens <= max_length:
-        return FittedExample(rendered.prompt_ids, rendered.completion_ids, rendered.line)
+        return FittedExample(
+            rendered.prompt_ids, rendered.completion_ids, rendered.line, completion_bytes=rendered.completion_bytes
+        )
     points = rendered.cut_points
     message_tokens = points[-1] - points[0] if points else 0
     needed = rendered.tokens - message_tokens
@@ -176,7 +182,14 @@ def fit(rendered: RenderedExample, max_length: int | None) -> FittedExample | Sk
     left = points[bisect_right(points, points[0] + head) - 1]
     right = points[bisect_left(points, points[-1] - (room - head))]
     ids = rendered.prompt_ids[:left] + rendered.prompt_ids[right:]
-    return FittedExample(ids, rendered.completion_ids, rendered.line, cut_tokens=right - left, cut_at=left)
+    return FittedExample(
+        ids,
+        rendered.completion_ids,
+        rendered.line,
+        cut_tokens=right - left,
+        cut_at=left,
+        completion_bytes=rendered.completion_bytes,
+    )
 
 
 def fit_all(

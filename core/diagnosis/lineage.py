@@ -30,7 +30,7 @@ from core.jobfile.spec import JobFile, Spec
 from core.jobfile.train import TrainSpec
 from core.models.gguf import GgufHeader, check_gguf
 from core.own_paths import located_result, read_result
-from core.results.load import measured_of
+from core.results.load import left_out_names, measured_of
 from core.serving.replies import name_key
 from core.store.jobs import JobRow, get_job, list_jobs
 
@@ -185,7 +185,7 @@ def read_lineage(home: Home, connection: sqlite3.Connection, job_id: int) -> Lin
     own job file is not there.
     """
     asked = get_job(connection, job_id)
-    spec = JobFile.load(home.run_dir(job_id)).spec
+    spec = _told(home, job_id)
     rows = {row.id: row for row in list_jobs(connection, MOST_JOBS)} | {job_id: asked}
     measured = measured_of(home, connection, job_id) if isinstance(spec, BakeoffSpec) else ()
     tops = {top for taken in _taken(rows, asked, spec, measured) for top in _tops(rows, taken)} or {job_id}
@@ -207,12 +207,18 @@ def read_lineage(home: Home, connection: sqlite3.Connection, job_id: int) -> Lin
     for number in wanted:
         run = home.run_dir(number)
         try:
-            told = spec if number == job_id else JobFile.load(run).spec
+            told = spec if number == job_id else _told(home, number)
         except (BakehouseError, OSError):
             continue
         links.append(Link(rows[number], told, run))
     by_id = {link.id: link for link in links}
     return Lineage(by_id[job_id], tuple(links), by_id)
+
+
+def _told(home: Home, job_id: int) -> Spec:
+    """What a job was told; of a bake-off without the candidates that were not there. Raises `InputError`."""
+    spec = JobFile.load(home.run_dir(job_id)).spec
+    return spec.without(left_out_names(home, job_id)) if isinstance(spec, BakeoffSpec) else spec
 
 
 def _taken(rows: Mapping[int, JobRow], row: JobRow, spec: Spec, measured: Sequence[MeasuredCandidate]) -> set[int]:
@@ -271,7 +277,7 @@ def _candidates(row: JobRow) -> set[int]:
     """The jobs whose models a bake-off compares, as the queue's table has them."""
     listed = row.settings.get("candidates")
     named = {int(match[1]) for one in listed or () if (match := _NUMBER.match(str(one)))}
-    return named | set(row.needs)
+    return named | set(row.behind)
 
 
 def _deployed_name(row: JobRow) -> str:

@@ -20,8 +20,8 @@ from core.gpu.vendors import VENDORS
 from core.gpu_lease import lock as gpu_lock
 from core.gpu_lease.gpu_fault import read_fault
 from core.gpu_lease.state import read_lease_state
-from core.home import user_name
 from core.process.identity import current_boot_id
+from core.process.user import user_name
 from core.telemetry.newest import runner_sample
 from core.watchdog.kernel_messages import parse_kernel_lines
 from core.wording.gpu import gpu_words

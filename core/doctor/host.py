@@ -13,7 +13,8 @@ from core.doctor.machine import Machine, one_line
 from core.doctor.results import Diagnostic
 from core.failures import refusal_of, write_refused
 from core.format import data_size, gb
-from core.home import Home, user_name
+from core.home import Home
+from core.process.user import user_name
 
 SECTION = "machine"
 # A 4B model in bf16, its adapter's checkpoints, the merged model and its GGUF.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
@@ -181,7 +181,9 @@ class BakeoffSpec(Spec):
     not among them nothing is predicted. `stops` are served models of the home that were deployed to be measured here: they end
     once they are, so that those of one night need no room together, and a promotion serves from their record. `judges` are the
     served models that checks of the tasks are asked of, each named as its checks name it; they are asked last. Verdicts in
-    `earlier_verdicts` (of any bake-off of the home) are not asked for again.
+    `earlier_verdicts` (of any bake-off of the home) are not asked for again; nor is what the bake-offs `takes_over` were told,
+    which have ended when this one starts. With `lacking_left_out` it starts once what makes its candidates has ended, however,
+    and leaves out those that are not there.
     """
 
     kind: Literal["bakeoff"] = "bakeoff"
@@ -200,6 +202,8 @@ class BakeoffSpec(Spec):
     stops: tuple[str, ...] = ()
     judges: list[CandidateSpec] = Field(default_factory=list)
     earlier_verdicts: InputFile | None = None
+    takes_over: list[int] = Field(default_factory=list)
+    lacking_left_out: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -312,7 +316,30 @@ class BakeoffSpec(Spec):
 
     @property
     def needs(self) -> tuple[int, ...]:
+        return () if self.lacking_left_out else self._makers
+
+    @property
+    def needs_ended(self) -> tuple[int, ...]:
+        return tuple(sorted({*self.takes_over, *(self._makers if self.lacking_left_out else ())}))
+
+    @property
+    def _makers(self) -> tuple[int, ...]:
         return needed_jobs(*(reference for one in self.candidates for reference in (one.ref, one.lora)))
+
+    @property
+    def starts_without_models(self) -> bool:
+        return self.lacking_left_out
+
+    def without(self, names: Collection[str]) -> BakeoffSpec:
+        """The same without these candidates; the incumbent is the default one where it is among them. Not all may be."""
+        if not names:
+            return self
+        return self.model_copy(
+            update={
+                "candidates": [one for one in self.candidates if one.name not in names],
+                "incumbent": None if self.incumbent in names else self.incumbent,
+            }
+        )
 
 
 def gpu_use_of(asked: Sequence[CandidateSpec], *, loads: bool) -> GpuUse:

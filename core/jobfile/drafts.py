@@ -60,6 +60,10 @@ class DraftsSpec(Spec):
         return self.asked.needs
 
     @property
+    def needs_ended(self) -> tuple[int, ...]:
+        return self.asked.needs_ended
+
+    @property
     def packages(self) -> tuple[str, ...]:
         return self.asked.packages
 

@@ -84,6 +84,16 @@ class Spec(FrozenModel):
         return ()
 
     @property
+    def needs_ended(self) -> tuple[int, ...]:
+        """The jobs that must have ended before this one starts, whatever their end."""
+        return ()
+
+    @property
+    def starts_without_models(self) -> bool:
+        """Whether the job starts as well where one of its `models` could not be fetched, and does without that one."""
+        return False
+
+    @property
     def packages(self) -> tuple[str, ...]:
         """The distributions that the job's interpreter must have; where there are none, it is not looked at."""
         return GENERATING
@@ -138,6 +148,7 @@ class JobFile(FrozenModel):
     lane: Literal["gpu", "cpu"]
     host_memory_bytes: int = Field(ge=0)
     needs: list[int] = []
+    needs_ended: list[int] = []
     gpu_use: GpuUse = EXCLUSIVE
     spec: Annotated[SerializeAsAny[Spec], BeforeValidator(read_spec)]
 

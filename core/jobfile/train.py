@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from core.config.model import ModelEntry
 from core.config.recipe import Recipe
@@ -54,11 +54,39 @@ class FittedKey(FrozenModel):
     after: Any
 
 
+class TrialRef(FrozenModel):
+    """A short training that was done to choose by: of which arm, which job, with which learning rate."""
+
+    arm: str
+    job: int
+    lr: float
+
+
+class TrialChoice(FrozenModel):
+    """What a training of an experiment chooses by trials before it begins: its learning rate, and whether it is done at all.
+
+    `arm` is its own, `trials` are those of every arm that it is held against. With `keep`, only so many arms with the lowest
+    held-out bits per byte go on. `siblings` are trainings of the same arm whose choice stands for this one, the first that has
+    made one: the seeds of an arm differ in the seed alone.
+    """
+
+    arm: str
+    trials: list[TrialRef] = Field(min_length=1)
+    keep: int | None = Field(default=None, ge=1)
+    siblings: list[int] = Field(default=[])
+
+    @model_validator(mode="after")
+    def _has_own_trials(self) -> TrialChoice:
+        if all(trial.arm != self.arm for trial in self.trials):
+            raise ValueError(f"no trial is of the arm {self.arm}")
+        return self
+
+
 class TrainSpec(Spec):
     """Train a LoRA adapter. `golden` is for the leak gate: a JSON list of golden inputs with their text filled in.
 
     `recipe` is what will run; `fitted` says how it differs from the one that was asked for. Without a `forecast`,
-    `not_predicted` says why there is none.
+    `not_predicted` says why there is none. With a `choice` the learning rate is the one that trials chose, not the recipe's.
     """
 
     kind: Literal["train"] = "train"
@@ -70,6 +98,7 @@ class TrainSpec(Spec):
     forecast: ForecastNote | None = None
     not_predicted: str | None = None
     fitted: list[FittedKey] = Field(default=[])
+    choice: TrialChoice | None = None
 
     @property
     def title(self) -> str:
@@ -82,10 +111,14 @@ class TrainSpec(Spec):
     @property
     def settings(self) -> dict[str, Any]:
         recipe = self.recipe.model_dump(mode="json", exclude={"name", "hqq", "few_shot", "targets"})
+        unused = {
+            *(() if self.recipe.steps is None else ("epochs",)),
+            *(() if self.choice is None else ("lr",)),  # its trials tell, once they have ended
+        }
         return {
             "base": self.model.name,
             "recipe": self.recipe.name,
-            **{name: value for name, value in recipe.items() if value is not None},
+            **{name: value for name, value in recipe.items() if value is not None and name not in unused},
             **({"bits": self.recipe.hqq.bits} if self.recipe.hqq else {}),
             **({"few_shot": self.recipe.few_shot.count} if self.recipe.few_shot else {}),
             "targets": list(self.recipe.targets),
@@ -98,6 +131,10 @@ class TrainSpec(Spec):
     @property
     def models(self) -> tuple[ModelEntry, ...]:
         return (self.model,)
+
+    @property
+    def needs_ended(self) -> tuple[int, ...]:
+        return () if self.choice is None else tuple(sorted({trial.job for trial in self.choice.trials}))
 
     @property
     def packages(self) -> tuple[str, ...]:

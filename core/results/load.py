@@ -144,11 +144,17 @@ class StoredBakeoff:
 
 
 def bakeoff_file(home: Home, job_id: int) -> tuple[JobFile, BakeoffSpec]:
-    """The job file of a bake-off. Raises `InputError` when the job is something else."""
+    """The job file of a bake-off, and what it compares: the candidates that were there. Raises `InputError` when the job is
+    something else."""
     file = JobFile.load(home.run_dir(job_id))
     if not isinstance(file.spec, BakeoffSpec):
         raise InputError(f"job {job_id} is {kind_of(file.kind).noun}, not a bake-off", code="no_bakeoff")
-    return file, file.spec
+    return file, file.spec.without(left_out_names(home, job_id))
+
+
+def left_out_names(home: Home, job_id: int) -> frozenset[str]:
+    """The candidates that a bake-off did without, since nothing was made of them."""
+    return frozenset(str(one["candidate"]) for one in read_json(home.run_dir(job_id).left_out) or ())
 
 
 def golden_inputs(under_test: TaskUnderTest) -> list[GoldenInput]:

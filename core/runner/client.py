@@ -8,8 +8,9 @@ import time
 from typing import Any
 
 from core.errors import BakehouseError
-from core.home import Home, user_name
+from core.home import Home
 from core.process.start_runner import start_runner
+from core.process.user import user_name
 from core.runner.commands import RefusedError
 from core.store.commands import get_command, insert_command
 from core.store.database import open_database, runner_lives

@@ -19,6 +19,7 @@ JobReasonCode = Literal[
     "ready",
     "held",  # note (what the person said), step
     "after",  # jobs
+    "after_end",  # jobs (the first few), more: those must have ended, however
     "need_failed",  # job, state
     "queue_paused",  # note
     "disk_low",  # free_bytes, needed_bytes

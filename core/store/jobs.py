@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
@@ -59,6 +59,7 @@ class JobRow:
     started_at: float | None
     ended_at: float | None
     needs: tuple[int, ...]
+    """The jobs that must be done before it starts."""
     progress: Progress | None
     result: dict[str, Any] | None
     device_memory_bytes: int | None = None
@@ -70,6 +71,18 @@ class JobRow:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """What the job was told, by the names of its settings; empty of jobs that an older version stored."""
     rescored: Rescored | None = None
+    needs_ended: tuple[int, ...] = ()
+    """The jobs that must have ended before it starts, whatever their end."""
+
+    @property
+    def behind(self) -> tuple[int, ...]:
+        """All jobs that it waits for, or waited for."""
+        return tuple(sorted({*self.needs, *self.needs_ended}))
+
+    @property
+    def is_censored(self) -> bool:
+        """Done, and by its experiment's own rule without having made anything."""
+        return bool(((self.result or {}).get("summary") or {}).get("censored"))
 
     def to_json(self) -> dict[str, Any]:
         """All columns; the reason as `reason_code` and `reason_values`."""
@@ -110,7 +123,8 @@ def with_reason_columns(document: dict[str, Any]) -> dict[str, Any]:
 
 SELECT_JOBS = """
 SELECT jobs.*, stage,
-       (SELECT group_concat(needs_id) FROM dependencies WHERE job_id = jobs.id) AS needs,
+       (SELECT group_concat(needs_id) FROM dependencies WHERE job_id = jobs.id AND until = 'done') AS needs,
+       (SELECT group_concat(needs_id) FROM dependencies WHERE job_id = jobs.id AND until = 'ended') AS needs_ended,
        coalesce((SELECT orphaned FROM attempts WHERE job_id = jobs.id AND number = jobs.attempt), 0) AS orphaned,
        (SELECT json_object('number', number, 'time', time, 'message', message)
         FROM rescorings WHERE job_id = jobs.id ORDER BY number DESC LIMIT 1) AS rescored
@@ -124,9 +138,9 @@ ORDER BY CASE stage WHEN 'active' THEN 0 WHEN 'queued' THEN 1 ELSE 2 END,
 
 
 def to_row(row: sqlite3.Row) -> JobRow:
-    needs = tuple(sorted(int(part) for part in row["needs"].split(","))) if row["needs"] else ()
     read: dict[str, Any] = {
-        "needs": needs,
+        "needs": to_numbers(row["needs"]),
+        "needs_ended": to_numbers(row["needs_ended"]),
         "reason": from_columns(row["reason_code"], row["reason_values"]),
         "held": bool(row["held"]),
         "orphaned": bool(row["orphaned"]),
@@ -137,6 +151,11 @@ def to_row(row: sqlite3.Row) -> JobRow:
     }
     plain = {one.name: row[one.name] for one in fields(JobRow) if one.name not in read}
     return JobRow(**plain, **read)
+
+
+def to_numbers(joined: str | None) -> tuple[int, ...]:
+    """What `group_concat` made of numbers, ascending."""
+    return tuple(sorted(map(int, joined.split(",")))) if joined else ()
 
 
 def list_jobs(connection: sqlite3.Connection, limit: int = 200) -> list[JobRow]:
@@ -155,6 +174,16 @@ def get_job(connection: sqlite3.Connection, job_id: int) -> JobRow:
     if row is None:
         raise NotFoundError(f"no job {job_id}", code="job_not_found", remedy="`bakehouse queue list` shows them")
     return to_row(row)
+
+
+def require_jobs(connection: sqlite3.Connection, job_ids: Collection[int]) -> None:
+    """Raises `NotFoundError` for the first of these that is not there."""
+    listed = json.dumps([known_id(number) for number in job_ids])
+    rows = connection.execute("SELECT id FROM jobs WHERE id IN (SELECT value FROM json_each(?))", [listed])
+    there = {row["id"] for row in rows}
+    for number in sorted(job_ids):
+        if number not in there:
+            get_job(connection, number)
 
 
 def known_id(number: int) -> int:
@@ -205,14 +234,15 @@ def insert_job(
     model: str | None = None,
     source: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    needs_ended: Iterable[int] = (),
 ) -> int:
     """Store a new job at the end of the queue and return its id. Call it in a transaction.
 
-    Raises `NotFoundError` when it needs a job that is not there.
+    It waits until each of `needs` is done and each of `needs_ended` has ended. Raises `NotFoundError` when one of them is not
+    there.
     """
-    needs = sorted(set(needs))
-    for needed in needs:
-        get_job(connection, needed)
+    until = {**dict.fromkeys(needs_ended, "ended"), **dict.fromkeys(needs, "done")}
+    require_jobs(connection, until)
     now = time.time()
     cursor = connection.execute(
         """
@@ -239,7 +269,8 @@ def insert_job(
     )
     job_id = int(cursor.lastrowid or 0)
     connection.executemany(
-        "INSERT INTO dependencies (job_id, needs_id) VALUES (?, ?)", [(job_id, needed) for needed in needs]
+        "INSERT INTO dependencies (job_id, needs_id, until) VALUES (?, ?, ?)",
+        [(job_id, needed, end) for needed, end in sorted(until.items())],
     )
     return job_id
 

@@ -239,13 +239,17 @@ def pull_job(place: Place, model: ModelEntry) -> int | None:
 def insert_behind_pulls(place: Place, spec: Spec, needs: Iterable[int] = ()) -> int:
     """Store a job behind `needs`, what its spec names, and the pull of each model that is not there yet; its id."""
     pulls = [pull_job(place, model) for model in unique(spec.models)]
-    return insert(place, spec, [*needs, *spec.needs, *(pull for pull in pulls if pull is not None)])
+    pulled = [pull for pull in pulls if pull is not None]
+    if spec.starts_without_models:
+        return insert(place, spec, [*needs, *spec.needs], pulled)
+    return insert(place, spec, [*needs, *spec.needs, *pulled])
 
 
-def insert(place: Place, spec: Spec, needs: Iterable[int]) -> int:
-    """The row and the job file of one job."""
+def insert(place: Place, spec: Spec, needs: Iterable[int], needs_ended: Iterable[int] = ()) -> int:
+    """The row and the job file of one job; it waits for the end of `needs_ended`, and of what its spec names so, as well."""
     home, project = place.home, place.project
     needs = sorted(set(needs))
+    needs_ended = sorted({*needs_ended, *spec.needs_ended}.difference(needs))
     kind, use, title = kind_of(spec.kind), spec.gpu_use, spec.title
     lane: Lane = "cpu" if use.mode == "none" else kind.lane
     host_memory_bytes = spec.host_memory(home, place.on_gpu)
@@ -263,6 +267,7 @@ def insert(place: Place, spec: Spec, needs: Iterable[int]) -> int:
         host_memory_bytes=host_memory_bytes,
         on_restart=on_restart,
         needs=needs,
+        needs_ended=needs_ended,
         author=place.author,
         device_memory_bytes=spec.device_memory(place.on_gpu),
     )
@@ -287,6 +292,7 @@ def insert(place: Place, spec: Spec, needs: Iterable[int]) -> int:
         lane=lane,
         host_memory_bytes=host_memory_bytes,
         needs=needs,
+        needs_ended=needs_ended,
         gpu_use=use,
         spec=spec,
     ).save(run)

@@ -80,7 +80,7 @@ def noted(head: str, values: Values) -> str:
     return f"{head}: {values['note']}" if values.get("note") else head
 
 
-def numbered(jobs: list[int]) -> str:
+def numbered(jobs: list[int | str]) -> str:
     return ("job " if len(jobs) == 1 else "jobs ") + listed([str(job) for job in jobs])
 
 
@@ -138,6 +138,9 @@ JOB_WORDS: dict[JobReasonCode, Words] = {
     "ready": fixed("Ready to start"),
     "held": held,
     "after": lambda values: f"After {numbered(values['jobs'])}",
+    "after_end": lambda values: (
+        f"After the end of {numbered([*values['jobs'], 'others'] if values.get('more') else values['jobs'])}"
+    ),
     "need_failed": lambda values: (
         f"Job {values['job']} {'was cancelled' if values['state'] == 'cancelled' else values['state']}: "
         f"retry job {values['job']}, or cancel this one"

@@ -6,16 +6,17 @@ import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 from core.config.golden import GoldenInput
 from core.errors import BakehouseError, InputError
 from core.jobfile.bakeoff import IN_PROCESS, BakeoffSpec, CandidateSpec
 from core.jobfile.servers import ollama_of, opened
-from core.scoring.verdicts import NO_VERDICTS, VerdictBook, book_of, read_verdicts
+from core.scoring.verdicts import NO_VERDICTS, VerdictBook, book_of
 from core.serving.errors import ServerError
 from core.serving.make_room import make_room
+from jobs.bakeoff.earlier import earlier_verdicts
 from jobs.bakeoff.judges import JudgeCost, JudgedTask, VerdictRecord, ask_judges
+from jobs.bakeoff.left_out import leave_out_lacking
 from jobs.bakeoff.record import AnswerRecord, Tally
 from jobs.bakeoff.scoring import scored_boards, summary_of
 from jobs.bakeoff.served import answer_served
@@ -32,6 +33,8 @@ def run(context: JobContext, spec: BakeoffSpec) -> None:
     from core.bakeoff.result import result_message
 
     started = time.monotonic()
+    left_out = leave_out_lacking(context, spec)
+    spec = spec.without({one.candidate for one in left_out})
     inputs, record = ask_candidates(context, spec)
     verdicts, costs = _judged(context, spec, inputs, record)
     boards = scored_boards(
@@ -45,8 +48,10 @@ def run(context: JobContext, spec: BakeoffSpec) -> None:
         {one.name: record.curtailed(one.name) for one in spec.tasks},
         spec.pattern_timeout_seconds,
     )
-    seconds = time.monotonic() - started
-    context.finish(result_message(boards), summary={**summary_of(boards, spec.candidates, costs), "seconds": seconds})
+    summary = {**summary_of(boards, spec.candidates, costs), "seconds": time.monotonic() - started}
+    if left_out:
+        summary["left_out"] = [one.to_json() for one in left_out]
+    context.finish(result_message(boards), summary=summary)
     stop_measured(context, spec.stops)
 
 
@@ -165,8 +170,7 @@ def _judged(
     """What the judges say of the answers: asked once all of these are there, so that each judge is loaded once."""
     if not spec.judges:
         return NO_VERDICTS, []
-    earlier = () if spec.earlier_verdicts is None else read_verdicts(Path(spec.earlier_verdicts.path))
-    verdicts = VerdictRecord(context.run.verdicts, earlier)
+    verdicts = VerdictRecord(context.run.verdicts, earlier_verdicts(context.home, spec))
     tasks = [
         JudgedTask(one.task, inputs[one.name], tuple(answer for answer in record.answers if answer.task == one.name))
         for one in spec.tasks

@@ -12,6 +12,7 @@ from core.bakeoff.curtailment import RunningScores
 from core.config.golden import GoldenInput
 from core.jobfile.bakeoff import BakeoffSpec
 from core.scoring.answers import Answer, append_answer, read_answers
+from jobs.bakeoff.earlier import earlier_answers
 from jobs.bakeoff.pace import BakeoffPace, TimeLeft, UnderWay
 from jobs.context import JobContext
 
@@ -42,11 +43,7 @@ class AnswerRecord:
         for answer in read_answers(self.path):
             self._keep(answer)
         # Of an earlier bake-off: by the key alone, since a candidate can have had another name there.
-        self._earlier: dict[str, Answer] = {}
-        if spec.earlier is not None:
-            self._earlier = {
-                answer.key: answer for answer in read_answers(Path(spec.earlier.path)) if answer.fault != "server"
-            }
+        self._earlier = {answer.key: answer for answer in earlier_answers(context.home, spec)}
         self._running: dict[str, RunningScores] = {}
         self._pattern_timeout = spec.pattern_timeout_seconds
         if spec.curtail:

@@ -37,7 +37,7 @@ from core.submission.input_store import keep_bytes, keep_document
 from jobs.artefacts import ArtefactStore
 from jobs.context import JobContext
 from jobs.inputs import read_golden
-from jobs.train import FORECAST, purpose_of
+from jobs.train import purpose_of, what_is_trained
 from tests.support.leaderboards import answers, inputs, task
 from tests.support.stored import step
 from tui.model.job_files import JobFiles
@@ -183,7 +183,7 @@ class Moved:
                 assert result is not None  # each of these is done
                 run.job_file.write_text(yaml.safe_dump(file.model_dump(mode="json"), sort_keys=False))
                 if isinstance(file.spec, TrainSpec):
-                    self.purposes[file.id] = sha256_json(file.spec.model_dump(mode="json", exclude=FORECAST))
+                    self.purposes[file.id] = sha256_json(what_is_trained(file.spec))
                 write_json(run.result, result)
                 connection.execute("UPDATE jobs SET result = ? WHERE id = ?", [json.dumps(result), file.id])
                 for made in result["artefacts"]:

@@ -111,7 +111,16 @@ def test_what_fits_is_untouched(chatml: Any) -> None:
     rendered = render_example(chatml, example("a note"), "off")
     for length in (None, rendered.tokens, rendered.tokens + 1):
         fitted = fit(rendered, length)
-        assert fitted == FittedExample(rendered.prompt_ids, rendered.completion_ids, 7, cut_tokens=0)
+        assert fitted == FittedExample(rendered.prompt_ids, rendered.completion_ids, 7, completion_bytes=4)
+
+
+def test_the_bytes_of_a_completion_are_those_of_its_text_whatever_a_template_puts_around_it(chatml: Any) -> None:
+    completion = " Grüß Gott, 焼きたて \n"
+    texts = [example("x" * 200, completion)]
+    whole = [render_example(tokenizer, one, "off") for tokenizer in (chatml, make_tokenizer(THINKING)) for one in texts]
+    assert [one.completion_bytes for one in whole] == [len("Grüß Gott, 焼きたて".encode())] * 2
+    cut = fit(whole[0], whole[0].tokens - 40)
+    assert isinstance(cut, FittedExample) and cut.cut_tokens and cut.completion_bytes == whole[0].completion_bytes
 
 
 def test_a_long_prompt_keeps_the_first_third_and_the_last_two_thirds_of_its_room(chatml: Any) -> None:

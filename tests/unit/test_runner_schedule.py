@@ -12,6 +12,7 @@ import pytest
 from core.runner.schedule import Blocker, Resources, active_in_lane, current_resources, find_blocker, needed_jobs
 from core.store.job_reasons import job_reason
 from core.store.jobs import JobRow, get_job, open_jobs
+from core.wording.jobs import reason_words
 from tests.support.stored import add_job, fresh, job_in, step
 
 GB = 1_000_000_000
@@ -52,6 +53,55 @@ def test_a_need_that_did_not_end_well_is_a_person_s_to_decide(connection: sqlite
     broken = job_in(connection, state).id  # type: ignore[arg-type]
     job = get_job(connection, add_job(connection, needs=(broken, job_in(connection, "running").id)))
     assert why(connection, job) == Blocker(job_reason("need_failed", job=broken, state=state), needs_user=True)
+
+
+@pytest.mark.parametrize("state", ["done", "failed", "cancelled", "interrupted", "lost"])
+def test_a_job_that_is_waited_for_to_end_may_end_however_it_likes(connection: sqlite3.Connection, state: str) -> None:
+    ended, running = job_in(connection, state).id, job_in(connection, "running").id  # type: ignore[arg-type]
+    job = get_job(connection, add_job(connection, needs_ended=(ended, running)))
+    assert job.needs == () and job.needs_ended == (ended, running) == job.behind
+    assert why(connection, job) == Blocker(job_reason("after_end", jobs=[running]))
+    step(connection, running, "stopping")
+    step(connection, running, "cancelled")
+    assert why(connection, job) is None
+
+
+def test_what_waits_for_ever_behind_a_job_that_failed_is_as_good_as_ended(connection: sqlite3.Connection) -> None:
+    """A training fails, and the merge and the conversion behind it never start: the bake-off does without them."""
+    training = job_in(connection, "failed").id
+    merge = add_job(connection, needs=(training,))
+    convert = add_job(connection, needs=(merge,))
+    running = job_in(connection, "running").id
+    bakeoff = get_job(connection, add_job(connection, needs_ended=(training, merge, convert, running)))
+    assert why(connection, bakeoff) == Blocker(job_reason("after_end", jobs=[running]))
+
+    step(connection, training, "waiting")
+    assert why(connection, bakeoff) == Blocker(job_reason("after_end", jobs=[training, merge, convert, running])), (
+        "a retry brings the whole chain back"
+    )
+
+
+def test_a_held_job_and_what_is_behind_it_are_waited_for(connection: sqlite3.Connection) -> None:
+    held = job_in(connection, "waiting").id
+    connection.execute("UPDATE jobs SET held = 1 WHERE id = ?", [held])
+    merge = add_job(connection, needs=(held,))
+    bakeoff = get_job(connection, add_job(connection, needs_ended=(merge,)))
+    assert why(connection, bakeoff) == Blocker(job_reason("after_end", jobs=[merge]))
+
+
+def test_a_need_that_must_be_done_is_told_before_what_must_have_ended(connection: sqlite3.Connection) -> None:
+    one, other = job_in(connection, "running").id, job_in(connection, "waiting").id
+    job = get_job(connection, add_job(connection, needs=(other,), needs_ended=(one, other)))
+    assert (job.needs, job.needs_ended) == ((other,), (one,)), "done is an end"
+    assert why(connection, job) == Blocker(job_reason("after", jobs=[other]))
+
+
+def test_of_many_jobs_that_have_to_end_the_first_are_named(connection: sqlite3.Connection) -> None:
+    trials = [job_in(connection, "waiting").id for _ in range(9)]
+    job = get_job(connection, add_job(connection, needs_ended=trials))
+    blocker = Blocker(job_reason("after_end", jobs=trials[:6], more=True))
+    assert why(connection, job) == blocker
+    assert reason_words(blocker.reason) == "After the end of jobs 1, 2, 3, 4, 5, 6 and others"
 
 
 def test_a_retried_need_is_waited_for_again(connection: sqlite3.Connection) -> None:

@@ -1,0 +1,87 @@
+"""The candidates of which nothing was made: a bake-off of an experiment does without them, and says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from core.errors import BakehouseError
+from core.files import read_json, write_json
+from core.home import Home, RunDir
+from core.jobfile.bakeoff import IN_PROCESS, BakeoffSpec, CandidateSpec
+from core.jobfile.references import parse_reference
+from core.models.files import needs_pull
+from core.own_paths import read_result
+from jobs.context import JobContext
+
+Lack = Literal["censored", "failed", "not_ended", "not_started", "gone", "no_model"]
+"""What became of the job that was to make it: left out by its own trials, an error, an attempt without result or error, no
+attempt; what it made is gone; or the base model could not be fetched."""
+
+
+@dataclass(frozen=True)
+class LackingCandidate:
+    """A candidate that is not asked. `job` is the one that was to make it, None of a base model. `censored` is what the
+    training says of the race that it lost."""
+
+    candidate: str
+    job: int | None
+    state: Lack
+    censored: Mapping[str, Any] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: value for name, value in asdict(self).items() if value is not None or name == "job"}
+
+
+def leave_out_lacking(context: JobContext, spec: BakeoffSpec) -> tuple[LackingCandidate, ...]:
+    """Which candidates are not there, where the bake-off does without them; noted in `left_out.json`.
+
+    Each attempt looks again: what has been made meanwhile is asked. Raises `BakehouseError` where there is none at all.
+    """
+    if not spec.lacking_left_out:
+        return ()
+    found = tuple(one for candidate in spec.candidates if (one := lack_of(context.home, candidate)) is not None)
+    for one in found:
+        of = "" if one.job is None else f" of job {one.job}"
+        context.warn("left_out", f"{one.candidate} is left out, since nothing{of} is there: {one.state}")
+    if len(found) == len(spec.candidates):
+        jobs = sorted({one.job for one in found if one.job is not None})
+        raise BakehouseError(
+            f"none of the {len(found)} candidates is there",
+            code="no_candidate",
+            remedy=f"retry the jobs that make them: {', '.join(map(str, jobs))}" if jobs else "fetch their models",
+        )
+    write_json(context.run.left_out, [one.to_json() for one in found])
+    return found
+
+
+def lack_of(home: Home, candidate: CandidateSpec) -> LackingCandidate | None:
+    """Why a candidate is not there; None where it is, as far as files tell."""
+    for reference in (candidate.ref, candidate.lora):
+        made_by = parse_reference(reference)
+        if made_by is None:
+            continue
+        state, censored = _made(home.run_dir(made_by.job_id), made_by.makes or candidate.form)
+        if state is not None:
+            return LackingCandidate(candidate.name, made_by.job_id, state, censored)
+    if candidate.form in IN_PROCESS and candidate.model is not None and needs_pull(home, candidate.model):
+        return LackingCandidate(candidate.name, None, "no_model")
+    return None
+
+
+def _made(run: RunDir, makes: str) -> tuple[Lack | None, Mapping[str, Any] | None]:
+    """What became of what a job was to make; (None, None) where that is there."""
+    result = read_result(run)
+    if result is None:
+        attempts = run.attempts()
+        if not attempts:
+            return "not_started", None
+        return "failed" if read_json(attempts[-1].error_json) else "not_ended", None
+    if censored := result["summary"].get("censored"):
+        return "censored", censored
+    if makes == "served":
+        return None, None  # whether it serves is seen when it is asked
+    made = next((item for item in result["artefacts"] if item["kind"] == makes), None)
+    return (None if made is not None and Path(made["path"]).is_dir() else "gone"), None

@@ -1,0 +1,72 @@
+"""What a training of an experiment chooses before anything is loaded, by the results of its trials; made once, then kept."""
+
+from __future__ import annotations
+
+from core.experiments.choice import Censored, Chosen, HeldOut, choose, from_json, to_json
+from core.files import read_json, write_json
+from core.format import plural
+from core.home import RunDir
+from core.jobfile.train import TrainSpec, TrialChoice
+from jobs.context import JobContext
+
+
+def decide(context: JobContext, choice: TrialChoice) -> Chosen | Censored:
+    """The choice of this job: the one that it made before, else that of a sibling, else from its trials as they are now.
+
+    It is on the disk when this returns, so a retry chooses the same, whatever has become of a trial meanwhile. Raises
+    `GateError` where no trial of its arm can be chosen; then nothing is kept.
+    """
+    context.phase("choosing by trials", plural(len(choice.trials), "trial"))
+    found = kept(context.run)
+    for sibling in choice.siblings if found is None else ():
+        found = kept(context.home.run_dir(sibling))
+        if found is not None:
+            context.say(f"as job {sibling} of the same arm chose")
+            break
+    if found is None:
+        found = choose(choice, {trial.job: held_out_of(context.home.run_dir(trial.job)) for trial in choice.trials})
+    write_json(context.run.choice, to_json(found))
+    _tell(context, found)
+    return found
+
+
+def kept(run: RunDir) -> Chosen | Censored | None:
+    """The choice that a job has made; None where it has made none."""
+    document = read_json(run.choice)
+    return None if document is None else from_json(document)
+
+
+def held_out_of(run: RunDir) -> HeldOut | None:
+    """What a trial reached; None of one that made no result, and of one whose result has no such figure."""
+    result = read_json(run.result)
+    return None if result is None else HeldOut.of(result["summary"])
+
+
+def leave_out(context: JobContext, spec: TrainSpec, censored: Censored) -> None:
+    """End without an adapter: the arm lost its race."""
+    context.finish(
+        f"left out by its trials: place {censored.rank} of {censored.of}, and {censored.keep} go on",
+        summary={
+            "task": spec.task.name,
+            "model": spec.model.name,
+            "recipe": spec.recipe.name,
+            "censored": to_json(censored),
+        },
+    )
+
+
+def _tell(context: JobContext, found: Chosen | Censored) -> None:
+    for trial in found.trials:
+        reached = (
+            "no held-out loss"
+            if trial.loss is None or trial.bits_per_byte is None
+            else f"held-out loss {trial.loss:.4f}, {trial.bits_per_byte:.4f} bits per byte"
+        )
+        context.say(f"trial of job {trial.job}, lr {trial.lr:g}: {reached}")
+    if isinstance(found, Censored):
+        return
+    if found.race_off is not None:
+        context.warn(found.race_off, "no arm is left out: the trials were measured on different held-out examples")
+    elif found.rank is not None:
+        context.say(f"place {found.rank} of {found.of} by held-out bits per byte, and {found.keep} go on")
+    context.say(f"chosen: lr {found.lr:g}")
