@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 
 from core.gpu_lease.host_room import available_bytes
 from core.home import Home
@@ -73,8 +74,9 @@ def find_blocker(
         return Blocker(job_reason("need_failed", job=broken[0].id, state=broken[0].state), needs_user=True)
     if open_needs:
         return Blocker(job_reason("after", jobs=[need.id for need in open_needs]))
-    unsettled = [number for number in job.needs_ended if not is_settled(number, needed)]
-    if unsettled:
+    # Of many the first few are looked for: to be named, and one more to know that there are others.
+    ahead = (number for number in job.needs_ended if not is_settled(number, needed))
+    if unsettled := list(islice(ahead, MOST_TOLD + 1)):
         more = len(unsettled) > MOST_TOLD
         return Blocker(job_reason("after_end", jobs=unsettled[:MOST_TOLD], more=more or None))
     if now.paused is not None:

@@ -51,3 +51,32 @@ def test_a_failure_keeps_nobody_else_from_running(queue: Queue) -> None:
     queue.wait_for(other, "done")
 
     assert queue.job(failing).state == "failed"
+
+
+def test_a_job_that_waits_for_ends_starts_after_them_however_they_come(queue: Queue) -> None:
+    """A bake-off of a night: one training is done, one fails, what would be made of that one never starts."""
+    fails = queue.submit("steps=5 fail=3")
+    behind = queue.submit("steps=2", needs=(fails,))
+    last = queue.submit("steps=3 waits=2")
+    bakeoff = queue.submit("steps=2", "cpu", needs_ended=(fails, behind, last))
+
+    queue.wait_for(fails, "failed")
+    queue.wait_for_reason(bakeoff, "after_end", jobs=[last])
+    queue.go_on(last)
+    queue.wait_for(bakeoff, "done")
+
+    assert (queue.job(bakeoff).started_at or 0) >= (queue.job(last).ended_at or 0)
+    assert (queue.job(behind).state, queue.job(behind).attempt) == ("waiting", 0)
+    queue.ask("cancel", behind)
+
+
+def test_cancelling_what_is_waited_for_is_an_end_and_holding_is_none(queue: Queue) -> None:
+    held, cancelled = queue.submit("steps=2"), queue.submit("steps=3 waits=2")
+    queue.ask("hold", held)
+    follower = queue.submit("steps=2", "cpu", needs_ended=(held, cancelled))
+    queue.ask("cancel", cancelled)
+    queue.wait_for_reason(follower, "after_end", jobs=[held])
+
+    queue.ask("release", held)
+    queue.wait_for(follower, "done")
+    assert queue.job(held).state == "done"

@@ -78,13 +78,14 @@ class Queue:
         *,
         on_restart: str = "requeue",
         device_bytes: int | None = None,
+        needs_ended: tuple[int, ...] = (),
     ) -> int:
         """A stand-in job; `title` says what it does, `device_bytes` what it is expected to take of the GPU."""
         settings = self.project.settings
         queue = settings.queue.model_copy(update={"on_restart": on_restart})
         jobs = settings.jobs.model_copy(update={"python": self.python})
         project = replace(self.project, settings=settings.model_copy(update={"queue": queue, "jobs": jobs}))
-        spec = StandinSpec.in_lane(lane, title, device_bytes)
+        spec = StandinSpec.in_lane(lane, title, device_bytes, needs_ended)
         return store(self.home, project, spec, needs=needs, author=AUTHOR).id
 
     def ask(self, kind: str, job_id: int | None = None, **arguments: object) -> None:

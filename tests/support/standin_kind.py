@@ -12,15 +12,24 @@ from core.store.jobs import Lane
 
 
 class StandinSpec(Spec):
-    """`words` say what `standin_job` does; `device_bytes` is what its forecast of the GPU's memory would say."""
+    """`words` say what `standin_job` does; `device_bytes` is what its forecast of the GPU's memory would say. It waits for the
+    end of the jobs `behind`."""
 
     kind: Literal["standin", "light-standin"]
     words: str
     device_bytes: int | None = None
+    behind: tuple[int, ...] = ()
 
     @classmethod
-    def in_lane(cls, lane: Lane, words: str, device_bytes: int | None = None) -> StandinSpec:
-        return cls(kind="standin" if lane == "gpu" else "light-standin", words=words, device_bytes=device_bytes)
+    def in_lane(
+        cls, lane: Lane, words: str, device_bytes: int | None = None, behind: tuple[int, ...] = ()
+    ) -> StandinSpec:
+        kind: Literal["standin", "light-standin"] = "standin" if lane == "gpu" else "light-standin"
+        return cls(kind=kind, words=words, device_bytes=device_bytes, behind=behind)
+
+    @property
+    def needs_ended(self) -> tuple[int, ...]:
+        return self.behind
 
     @property
     def title(self) -> str:

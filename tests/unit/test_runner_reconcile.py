@@ -30,7 +30,18 @@ from core.store.attempts import list_attempts, living_attempts
 from core.store.commands import get_command, insert_command, open_commands
 from core.store.database import transaction
 from core.store.job_reasons import JobReasonCode, job_reason
-from core.store.jobs import ACTIVE, ENDED, QUEUED, JobRow, change_state, claim_next, get_job, history, list_jobs
+from core.store.jobs import (
+    ACTIVE,
+    ENDED,
+    QUEUED,
+    RETRYABLE,
+    JobRow,
+    change_state,
+    claim_next,
+    get_job,
+    history,
+    list_jobs,
+)
 from core.store.stop_reasons import StopRule, stop_rules
 from tests.support.depth import example_count
 from tests.support.stored import add_job, allowed, fresh
@@ -215,11 +226,12 @@ class Queue(RuleBasedStateMachine):
     @rule(
         target=jobs,
         needs=st.lists(jobs, max_size=2),
+        needs_ended=st.lists(jobs, max_size=3),
         lane=st.sampled_from(["gpu", "cpu"]),
         on_restart=st.sampled_from(["requeue", "hold"]),
     )
-    def submit(self, needs: list[int], lane: Any, on_restart: str) -> int:
-        return add_job(self.connection, lane=lane, needs=tuple(needs), on_restart=on_restart)
+    def submit(self, needs: list[int], needs_ended: list[int], lane: Any, on_restart: str) -> int:
+        return add_job(self.connection, lane=lane, needs=needs, needs_ended=needs_ended, on_restart=on_restart)
 
     @rule(target=jobs, count=st.integers(2, 4))
     def submit_some(self, count: int) -> Any:
@@ -255,8 +267,32 @@ class Queue(RuleBasedStateMachine):
             assert claimed is not None
             assert claimed.id == job.id, "the first of the queue"
             assert all(needed[need].state == "done" for need in claimed.needs)
+            for need in claimed.needs_ended:
+                assert needed[need].state in ENDED or self.waits_behind_a_broken_one(need)
             assert not claimed.held
             self.home.run_dir(job.id).attempt(claimed.attempt).path.mkdir(parents=True)
+
+    def waits_behind_a_broken_one(self, job: int) -> bool:
+        """Told from the rows alone, one job after the other."""
+        row = get_job(self.connection, job)
+        needs = [get_job(self.connection, need) for need in row.needs]
+        return row.state in QUEUED and any(
+            need.state in RETRYABLE or self.waits_behind_a_broken_one(need.id) for need in needs
+        )
+
+    @invariant()
+    def nothing_waits_for_an_end_that_cannot_come(self) -> None:
+        """What waits for ends alone always has one ahead that something can still come of."""
+        queued = [job for job in list_jobs(self.connection) if job.state in QUEUED]
+        needed = needed_jobs(self.connection, queued)
+        for job in queued:
+            blocker = find_blocker(job, needed, FREE, 0)
+            if blocker is not None and blocker.reason.code == "after_end":
+                named = blocker.reason.values["jobs"]
+                assert isinstance(named, list) and named
+                for number in map(int, named):
+                    ahead = get_job(self.connection, number)
+                    assert ahead.state in QUEUED | ACTIVE and not self.waits_behind_a_broken_one(number)
 
     @rule(job=jobs)
     def gives_a_sign_of_life(self, job: int) -> None:
