@@ -27,7 +27,7 @@ def config() -> None:
 @project_option
 @json_option
 def check(with_shipped: bool, project: Path | None, as_json: bool) -> None:
-    """Read every task, golden file, data file, model and recipe, and say all that is wrong, with file and line.
+    """Read every task, golden file, data file, model, recipe and experiment, and say all that is wrong, with file and line.
 
     The checks of a task are tried on the completions of its training data: one that none of them passes is told. Below stands
     what each task has: golden inputs, checks, examples and how long they are.
@@ -36,6 +36,7 @@ def check(with_shipped: bool, project: Path | None, as_json: bool) -> None:
     from core.authoring.task_rows import task_rows
     from core.cli.results_boards import terminal_width
     from core.cli.task_table import task_table
+    from core.experiments.file_check import check_experiments
 
     try:
         found = find_project(project)
@@ -47,6 +48,7 @@ def check(with_shipped: bool, project: Path | None, as_json: bool) -> None:
         rows, own = task_rows(found, own=not with_shipped, run_code=True), found.own_task_names()
         root = found.root
         problems = check_project(found, {row.name: row.problems for row in rows if row.name in own})
+        problems += check_experiments(found)
         problems += [one for row in rows if row.name not in own for one in row.problems]
         warnings = [one for row in rows for one in row.warnings]
     if as_json:

@@ -90,7 +90,7 @@ class Experiment(Loaded):
     @property
     def has_trials(self) -> bool:
         """Whether arms are tried before they are trained: to choose a learning rate among several, or to race."""
-        return bool(self.learning_rates) or self.race is not None
+        return len(self.learning_rates) > 1 or self.race is not None
 
     @field_validator("tasks", "seeds", "learning_rates")
     @classmethod

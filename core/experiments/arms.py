@@ -124,6 +124,8 @@ def _arms(experiment: Experiment, project: Project) -> tuple[Arm, ...]:
         name = str(keys.get("recipe", experiment.recipe))
         if name not in recipes:
             recipes[name] = project.recipe(name)
+        if len(experiment.learning_rates) == 1:
+            keys = keys | {"lr": experiment.learning_rates[0]}
         try:
             recipe = _resolved(recipes[name], keys)
         except BakehouseError as error:
@@ -137,7 +139,7 @@ def _arms(experiment: Experiment, project: Project) -> tuple[Arm, ...]:
             raise place_of(experiment, path, message, code="doubled_arm", remedy="remove one of the two")
         made[key] = keys, recipe, _weights(recipe)
     varied = _varied(experiment, list(made.values()))
-    rates = tuple(experiment.learning_rates)
+    rates = _tried(experiment)
     arms = []
     for key, (said, recipe, weights) in made.items():
         values = {one: _value(one, said, recipe, weights) for one in varied}
@@ -146,6 +148,11 @@ def _arms(experiment: Experiment, project: Project) -> tuple[Arm, ...]:
         model = str(said["model"])
         arms.append(Arm(key, _name(model, values), model, weights, values, recipe, tried))
     return _told_apart(arms)
+
+
+def _tried(experiment: Experiment) -> tuple[float, ...]:
+    """The learning rates among which each arm chooses; a single one is no choice."""
+    return tuple(experiment.learning_rates) if len(experiment.learning_rates) > 1 else ()
 
 
 def _combinations(experiment: Experiment) -> Iterator[tuple[KeyPath, dict[str, Any]]]:
@@ -183,9 +190,9 @@ def _key(experiment: Experiment, model: str, recipe: Recipe) -> str:
     # Without what is as by default, so that a key that recipes get later makes no other arms of these.
     trained = recipe.model_dump(mode="json", exclude=_WITHOUT_EFFECT, exclude_defaults=True)
     choice = None
-    if experiment.learning_rates:
+    if rates := _tried(experiment):
         trained.pop("lr")
-        choice = [sorted(experiment.learning_rates), experiment.trial.model_dump(mode="json")]
+        choice = [sorted(rates), experiment.trial.model_dump(mode="json")]
     return sha256_json([model, trained, choice])[:12]
 
 

@@ -161,7 +161,9 @@ class JobFile(FrozenModel):
         document: dict[str, Any] = self.model_dump(
             mode="json", exclude={"home"}, context=writing(Home(Path(self.home)))
         )
-        text = yaml.safe_dump(document, allow_unicode=True, sort_keys=False, width=120)
+        # libyaml's emitter where PyYAML has it: writing was most of the time that six hundred trainings took to be queued.
+        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+        text = yaml.dump(document, Dumper=dumper, allow_unicode=True, sort_keys=False, width=120)
         write_atomic(run_dir.job_file, text)
 
     @classmethod

@@ -205,3 +205,32 @@ def _read(connection: sqlite3.Connection, where: str, values: Sequence[object]) 
             f"SELECT * FROM experiments WHERE {where} ORDER BY changed_at DESC, id DESC", values
         )
     ]
+
+
+def count_jobs(connection: sqlite3.Connection, experiment_id: int) -> dict[str, int]:
+    """How many jobs of an experiment are in each state that occurs."""
+    rows = connection.execute(
+        """
+        SELECT state, count(*) AS n FROM jobs
+        WHERE id IN (SELECT job_id FROM experiment_runs WHERE experiment_id = :id
+                     UNION SELECT job_id FROM experiment_bakeoffs WHERE experiment_id = :id)
+        GROUP BY state
+        """,
+        {"id": experiment_id},
+    )
+    return {row["state"]: row["n"] for row in rows}
+
+
+def lacking_jobs(connection: sqlite3.Connection, experiment_id: int) -> list[int]:
+    """The jobs of an experiment that have ended without being done, oldest first."""
+    rows = connection.execute(
+        """
+        SELECT id FROM jobs JOIN job_states USING (state)
+        WHERE stage = 'ended' AND state <> 'done'
+          AND id IN (SELECT job_id FROM experiment_runs WHERE experiment_id = :id
+                     UNION SELECT job_id FROM experiment_bakeoffs WHERE experiment_id = :id)
+        ORDER BY id
+        """,
+        {"id": experiment_id},
+    )
+    return [int(row["id"]) for row in rows]

@@ -268,10 +268,11 @@ def insert_job(
         },
     )
     job_id = int(cursor.lastrowid or 0)
-    connection.executemany(
-        "INSERT INTO dependencies (job_id, needs_id, until) VALUES (?, ?, ?)",
-        [(job_id, needed, end) for needed, end in sorted(until.items())],
-    )
+    if until:
+        connection.executemany(
+            "INSERT INTO dependencies (job_id, needs_id, until) VALUES (?, ?, ?)",
+            [(job_id, needed, end) for needed, end in sorted(until.items())],
+        )
     return job_id
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 
 from core.config.model import ModelEntry
@@ -29,10 +30,28 @@ class Planned:
     fitted: list[FittedKey] = field(default_factory=list)
 
 
-def plan_training(home: Home, model: ModelEntry, recipe: Recipe, longest: int | None = None) -> Planned:
+@dataclass(frozen=True)
+class MeasuredMemory:
+    """The memory that there is, and what was measured on it."""
+
+    budget: Budget
+    calibration: Calibration
+
+
+def measured_machine(home: Home) -> MeasuredMemory:
+    """This machine as it is now. Raises `NotPredicted` where its memory is unknown."""
+    budget = this_machine(home)
+    with contextlib.closing(open_database(home)) as connection:
+        return MeasuredMemory(budget, calibration_of(connection, home, budget))
+
+
+def plan_training(
+    home: Home, model: ModelEntry, recipe: Recipe, longest: int | None = None, machine: MeasuredMemory | None = None
+) -> Planned:
     """What a training will take of this machine. Raises `InputError` when it cannot fit and the ladder leads nowhere.
 
-    `longest` is the tokens of its longest example, where that is known: then it is planned for that length.
+    `longest` is the tokens of its longest example, where that is known: then it is planned for that length. `machine` is for
+    whoever plans many at once: it is looked at once for all of them.
 
     A model that nothing is predicted of is trained as its recipe says. On a CPU the ladder is gone down here: there the kernel
     ends a process that takes too much, so that the job itself could not.
@@ -40,12 +59,8 @@ def plan_training(home: Home, model: ModelEntry, recipe: Recipe, longest: int | 
     model = with_shape(home, model)
     asked, recipe = recipe, at_longest(recipe, longest)
     try:
-        budget = this_machine(home)
-        connection = open_database(home)
-        try:
-            calibration = calibration_of(connection, home, budget)
-        finally:
-            connection.close()
+        machine = machine or measured_machine(home)
+        budget, calibration = machine.budget, machine.calibration
         fitted = fit(recipe, model, budget, calibration) if recipe.fit == "auto" else None
         used = fitted.recipe if fitted else recipe
         expected = forecast(model, used, budget, calibration)
