@@ -59,7 +59,7 @@ def run(context: JobContext, spec: TrainSpec) -> None:
         if isinstance(decision, Censored):
             leave_out(context, spec, decision)
             return
-        spec = spec.model_copy(update={"recipe": spec.recipe.model_copy(update={"lr": decision.lr})})
+        spec = spec.with_rate(decision.lr)
     # A retry with other inputs must not go on where the former ones had led.
     purpose = purpose_of(context.run, spec)
     ladder = Ladder.open(context.run.path, purpose)

@@ -16,7 +16,7 @@ from core.format import plural
 from core.home import Home
 from core.jobfile.kinds import JobKind, kind_of
 from core.runner.commands import RefusedError
-from core.store.jobs import QUEUED, RETRYABLE, JobRow
+from core.store.jobs import QUEUED, JobRow
 from core.text import printable
 from core.wording.jobs import reason_words
 from tui.queries.failures import ask_beside
@@ -128,7 +128,7 @@ def can_bake_off(job: JobRow | None) -> bool:
 
 
 def _will_make(job: JobRow | None, fits: Callable[[JobKind], bool]) -> bool:
-    return job is not None and fits(kind_of(job.kind)) and job.task is not None and job.state not in RETRYABLE
+    return job is not None and fits(kind_of(job.kind)) and job.task is not None and not job.makes_nothing
 
 
 def bake_off(context: Context, plan: BakeoffPlan) -> None:
@@ -146,7 +146,7 @@ def bake_off(context: Context, plan: BakeoffPlan) -> None:
 
 def can_export(job: JobRow | None) -> bool:
     """What the job makes, or will make, can be merged into its base or become a GGUF file."""
-    return job is not None and kind_of(job.kind).can_export and job.state not in RETRYABLE
+    return job is not None and kind_of(job.kind).can_export and not job.makes_nothing
 
 
 def export(context: Context, job: JobRow, wanted: WantedGguf | WantedMerge) -> None:
@@ -170,7 +170,7 @@ def export(context: Context, job: JobRow, wanted: WantedGguf | WantedMerge) -> N
 
 def makes_gguf(job: JobRow | None) -> bool:
     """What the job makes, or will make, is a GGUF file for a task: it can be checked, and deployed."""
-    return job is not None and "gguf" in kind_of(job.kind).makes and job.task is not None and job.state not in RETRYABLE
+    return job is not None and "gguf" in kind_of(job.kind).makes and job.task is not None and not job.makes_nothing
 
 
 def can_compare_stages(job: JobRow | None) -> bool:

@@ -18,6 +18,7 @@ from core.errors import BakehouseError
 from core.events import EventReader
 from core.files import read_json
 from core.home import Home, RunDir
+from core.jobfile.as_done import spec_as_done
 from core.jobfile.bakeoff import BakeoffSpec
 from core.jobfile.convert import ConvertSpec
 from core.jobfile.deploy import DeploySpec
@@ -26,11 +27,11 @@ from core.jobfile.merge import MergeSpec
 from core.jobfile.parity import ParitySpec
 from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.references import parse_reference
-from core.jobfile.spec import JobFile, Spec
+from core.jobfile.spec import Spec
 from core.jobfile.train import TrainSpec
 from core.models.gguf import GgufHeader, check_gguf
 from core.own_paths import located_result, read_result
-from core.results.load import left_out_names, measured_of
+from core.results.load import measured_of
 from core.serving.replies import name_key
 from core.store.jobs import JobRow, get_job, list_jobs
 
@@ -185,7 +186,7 @@ def read_lineage(home: Home, connection: sqlite3.Connection, job_id: int) -> Lin
     own job file is not there.
     """
     asked = get_job(connection, job_id)
-    spec = _told(home, job_id)
+    spec = spec_as_done(home.run_dir(job_id))
     rows = {row.id: row for row in list_jobs(connection, MOST_JOBS)} | {job_id: asked}
     measured = measured_of(home, connection, job_id) if isinstance(spec, BakeoffSpec) else ()
     tops = {top for taken in _taken(rows, asked, spec, measured) for top in _tops(rows, taken)} or {job_id}
@@ -207,18 +208,12 @@ def read_lineage(home: Home, connection: sqlite3.Connection, job_id: int) -> Lin
     for number in wanted:
         run = home.run_dir(number)
         try:
-            told = spec if number == job_id else _told(home, number)
+            told = spec if number == job_id else spec_as_done(run)
         except (BakehouseError, OSError):
             continue
         links.append(Link(rows[number], told, run))
     by_id = {link.id: link for link in links}
     return Lineage(by_id[job_id], tuple(links), by_id)
-
-
-def _told(home: Home, job_id: int) -> Spec:
-    """What a job was told; of a bake-off without the candidates that were not there. Raises `InputError`."""
-    spec = JobFile.load(home.run_dir(job_id)).spec
-    return spec.without(left_out_names(home, job_id)) if isinstance(spec, BakeoffSpec) else spec
 
 
 def _taken(rows: Mapping[int, JobRow], row: JobRow, spec: Spec, measured: Sequence[MeasuredCandidate]) -> set[int]:

@@ -62,12 +62,14 @@ def _of_chains(connection: sqlite3.Connection) -> Iterator[_Way]:
 
 
 def _of_trainings(connection: sqlite3.Connection) -> Iterator[_Way]:
-    """Those that were queued by themselves: what a chain queued stands and falls with it."""
+    """Those that were queued by themselves: what a chain queued stands and falls with it, and an experiment compares ways to
+    train, not models that are to serve."""
     rows = connection.execute(
         """
         SELECT id, kind, project_id, task, model, state, progress FROM jobs JOIN job_states USING (state)
         WHERE kind = 'train' AND task IS NOT NULL AND stage <> 'ended'
-          AND id NOT IN (SELECT job_id FROM chain_links WHERE NOT taken) ORDER BY id DESC
+          AND id NOT IN (SELECT job_id FROM chain_links WHERE NOT taken)
+          AND id NOT IN (SELECT job_id FROM experiment_runs) ORDER BY id DESC
         """
     )
     for row in rows:

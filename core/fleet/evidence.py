@@ -21,6 +21,7 @@ from core.fleet.gate import Condition, ConditionCode, joined
 from core.fleet.lineage import deployments, made_by
 from core.fleet.measured import Found, MeasuredPair, changed_since
 from core.home import Home
+from core.jobfile.as_done import spec_as_done
 from core.jobfile.convert import ConvertSpec
 from core.jobfile.deploy import DeploySpec
 from core.jobfile.parity import ParitySpec
@@ -287,7 +288,7 @@ def _training(home: Home, connection: sqlite3.Connection, model: Model) -> tuple
     at = deployment.job_id if deployment is not None else _maker_of_file(connection, model.identity.weights)
     while at is not None:
         try:
-            spec = JobFile.load(home.run_dir(at)).spec
+            spec = spec_as_done(home.run_dir(at))
         except (BakehouseError, OSError):
             return "unknown_lineage"
         if isinstance(spec, TrainSpec):

@@ -17,7 +17,7 @@ from core.fleet.rows import came_by
 from core.fleet.verdicts import Measurement, Sought, measurements
 from core.fleet.version_texts import NOT_KEPT, VersionTexts
 from core.home import Home
-from core.jobfile.spec import JobFile
+from core.jobfile.as_done import spec_as_done
 from core.jobfile.train import TrainSpec
 from core.store.fleet import Alias, AliasVersion, tasks_of, versions
 
@@ -174,7 +174,7 @@ def _training(home: Home, job_id: int | None) -> TrainSpec | None:
     if job_id is None:
         return None
     try:
-        spec = JobFile.load(home.run_dir(job_id)).spec
+        spec = spec_as_done(home.run_dir(job_id))
     except (BakehouseError, OSError):
         return None
     return spec if isinstance(spec, TrainSpec) else None

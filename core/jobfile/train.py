@@ -132,6 +132,10 @@ class TrainSpec(Spec):
     def models(self) -> tuple[ModelEntry, ...]:
         return (self.model,)
 
+    def with_rate(self, lr: float) -> TrainSpec:
+        """The same with another learning rate in its recipe: the one that was chosen."""
+        return self.model_copy(update={"recipe": self.recipe.model_copy(update={"lr": lr})})
+
     @property
     def needs_ended(self) -> tuple[int, ...]:
         return () if self.choice is None else tuple(sorted({trial.job for trial in self.choice.trials}))

@@ -14,6 +14,7 @@ from core.config.task import Task
 from core.errors import InputError, NotFoundError
 from core.failure_modes import SeenAnswer, find
 from core.home import Home
+from core.jobfile.as_done import as_done
 from core.jobfile.bakeoff import BakeoffSpec
 from core.jobfile.drafts import DraftsSpec
 from core.jobfile.spec import JobFile
@@ -120,7 +121,7 @@ def answered_job(
     `task` is named the one that is `rather` meant, if the job has that, else its first. Raises `NotFoundError`, and
     `InputError` for a job without answers or of another project."""
     file = JobFile.load(home.run_dir(job_id))
-    spec = file.spec
+    spec = as_done(home.run_dir(job_id), file.spec)
     if not isinstance(spec, BakeoffSpec | DraftsSpec):
         raise InputError(
             f"job {job_id} has no answers to mark",

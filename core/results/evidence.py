@@ -6,9 +6,8 @@ import sqlite3
 
 from core.errors import BakehouseError
 from core.home import Home
-from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
-from core.jobfile.spec import JobFile
-from core.results.load import stored_leaderboards
+from core.jobfile.bakeoff import CandidateSpec
+from core.results.load import bakeoff_file, stored_leaderboards
 from core.results.trainings import training_of
 from core.store.results import list_bakeoffs
 from core.vram.plan import Verdict
@@ -31,8 +30,7 @@ def verdicts(connection: sqlite3.Connection, home: Home) -> list[Verdict]:
 
 def decided(connection: sqlite3.Connection, home: Home, job_id: int) -> list[Verdict]:
     """The decisions of one bake-off between candidates that were trained from different models or by other methods."""
-    spec = JobFile.load(home.run_dir(job_id)).spec
-    assert isinstance(spec, BakeoffSpec)  # the store lists only bake-offs
+    _, spec = bakeoff_file(home, job_id)
     # Asked in another way a model shows what the way does, not what its training did.
     plain = [candidate for candidate in spec.candidates if candidate.variant.is_plain]
     trained = {candidate.name: key for candidate in plain if (key := trained_as(home, candidate))}

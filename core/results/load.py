@@ -20,6 +20,7 @@ from core.config.task import Task
 from core.errors import InputError, NotFoundError
 from core.files import read_json
 from core.home import Home
+from core.jobfile.as_done import as_done
 from core.jobfile.bakeoff import BakeoffSpec, TaskUnderTest
 from core.jobfile.kinds import kind_of
 from core.jobfile.spec import JobFile
@@ -149,12 +150,9 @@ def bakeoff_file(home: Home, job_id: int) -> tuple[JobFile, BakeoffSpec]:
     file = JobFile.load(home.run_dir(job_id))
     if not isinstance(file.spec, BakeoffSpec):
         raise InputError(f"job {job_id} is {kind_of(file.kind).noun}, not a bake-off", code="no_bakeoff")
-    return file, file.spec.without(left_out_names(home, job_id))
-
-
-def left_out_names(home: Home, job_id: int) -> frozenset[str]:
-    """The candidates that a bake-off did without, since nothing was made of them."""
-    return frozenset(str(one["candidate"]) for one in read_json(home.run_dir(job_id).left_out) or ())
+    spec = as_done(home.run_dir(job_id), file.spec)
+    assert isinstance(spec, BakeoffSpec)  # it stays one
+    return file, spec
 
 
 def golden_inputs(under_test: TaskUnderTest) -> list[GoldenInput]:

@@ -9,9 +9,9 @@ from core.bakeoff.leaderboard import Leaderboard
 from core.bakeoff.matrix import Matrix, build_matrix
 from core.errors import BakehouseError
 from core.home import Home
+from core.jobfile.as_done import spec_as_done
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
 from core.jobfile.references import parse_reference
-from core.jobfile.spec import JobFile
 from core.jobfile.train import TrainSpec
 from core.results.load import StoredBakeoff
 from core.store.jobs import JobRow, get_job
@@ -27,7 +27,7 @@ def training_behind(home: Home, reference: str | None) -> tuple[int, TrainSpec] 
     made_by = parse_reference(reference)
     # What was made of an adapter, such as a merged model, leads to the training by what each job on the way took.
     while made_by is not None:
-        spec = JobFile.load(home.run_dir(made_by.job_id)).spec
+        spec = spec_as_done(home.run_dir(made_by.job_id))
         if isinstance(spec, TrainSpec):
             return made_by.job_id, spec
         before = parse_reference(spec.columns.source)

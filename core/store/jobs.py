@@ -84,6 +84,11 @@ class JobRow:
         """Done, and by its experiment's own rule without having made anything."""
         return bool(((self.result or {}).get("summary") or {}).get("censored"))
 
+    @property
+    def makes_nothing(self) -> bool:
+        """Whether nothing comes of it as it stands: it did not end well, or was left out of its experiment."""
+        return self.state in RETRYABLE or self.is_censored
+
     def to_json(self) -> dict[str, Any]:
         """All columns; the reason as `reason_code` and `reason_values`."""
         return with_reason_columns(asdict(self))

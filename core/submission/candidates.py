@@ -221,6 +221,8 @@ def of_job(home: Home, connection: sqlite3.Connection, job_id: int, form: str | 
     makes = next((one for one in made if one == form), None if form else made[0])
     if makes is None:
         raise InputError(f"job {job_id} makes no `{form}`, but `{made[0]}`", code="no_candidate", key=reference)
+    if job.is_censored:
+        raise left_out(job_id, reference)
     if job.state == "done" and job.result is not None:
         _require_made(home, connection, job_id, makes, reference)
     ref, spec = f"job:{job_id}/{makes}", JobFile.load(home.run_dir(job_id)).spec
@@ -234,6 +236,16 @@ def of_job(home: Home, connection: sqlite3.Connection, job_id: int, form: str | 
     model = spec.models[0]
     name = spec.candidate_name if isinstance(spec, MergeSpec) else f"{model.name} tuned"
     return CandidateSpec(name=name, form=makes, model=model, ref=ref)
+
+
+def left_out(job_id: int, reference: str) -> InputError:
+    """Why nothing of this job can be named: its experiment's trials left it out, which no retry changes."""
+    return InputError(
+        f"job {job_id} made nothing: its experiment left it out by its trials",
+        code="censored",
+        key=reference,
+        remedy="train it by itself: `bakehouse train`",
+    )
 
 
 def _deployed(home: Home, job_id: int) -> CandidateSpec:

@@ -13,12 +13,13 @@ from core.config.servers import BUILT_IN
 from core.config.shipped import PLAIN_RECIPE
 from core.errors import BakehouseError, InputError
 from core.home import Home
+from core.jobfile.as_done import spec_as_done
 from core.jobfile.deploy import Target
 from core.jobfile.merge import MergeSpec
 from core.jobfile.quantize import Quantization, QuantizeSpec
 from core.jobfile.references import parse_reference
 from core.jobfile.servers import SERVED, known_servers
-from core.jobfile.spec import JobFile, Spec
+from core.jobfile.spec import Spec
 from core.jobfile.train import TrainSpec
 from core.store.fleet import Alias
 from core.submission.server_candidates import LLAMA_SERVER as SERVED_HERE
@@ -124,9 +125,13 @@ def _recipe(
 
 
 def _newest_training(home: Home, connection: sqlite3.Connection, project_id: str, task: str) -> TrainSpec | None:
-    """The newest training for a task that came to its end, and whose job file is there."""
+    """The newest training for a task that came to its end, and whose job file is there. What an experiment tries out is not
+    how the task is trained."""
     rows = connection.execute(
-        "SELECT id FROM jobs WHERE kind = 'train' AND state = 'done' AND project_id = ? AND task = ? ORDER BY id DESC",
+        """
+        SELECT id FROM jobs WHERE kind = 'train' AND state = 'done' AND project_id = ? AND task = ?
+          AND id NOT IN (SELECT job_id FROM experiment_runs) ORDER BY id DESC
+        """,
         [project_id, task],
     ).fetchall()
     for row in rows:
@@ -148,6 +153,6 @@ def _lineage(home: Home, job_id: int | None) -> list[Spec]:
 
 def _spec(home: Home, job_id: int) -> Spec | None:
     try:
-        return JobFile.load(home.run_dir(job_id)).spec
+        return spec_as_done(home.run_dir(job_id))
     except (BakehouseError, OSError):
         return None

@@ -18,6 +18,7 @@ from core.jobfile.references import parse_reference
 from core.jobfile.spec import JobFile
 from core.models.gguf import check_servable
 from core.store.jobs import RETRYABLE, get_job
+from core.submission.candidates import left_out
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,8 @@ def _of_job(home: Home, connection: sqlite3.Connection, source: str) -> MeantGgu
             key=source,
             remedy=f"`bakehouse queue retry {row.id}` first",
         )
+    if row.is_censored:
+        raise left_out(row.id, source)
     spec = JobFile.load(home.run_dir(row.id)).spec
     assert isinstance(spec, ConvertSpec | QuantizeSpec)  # they alone make GGUF files
     return MeantGguf(f"job:{row.id}/gguf", row.task, spec.model)

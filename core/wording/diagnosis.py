@@ -170,6 +170,8 @@ def headline(diagnosis: Diagnosis) -> str:
     told = {cause.job for cause in diagnosis.causes} | {one.job for cause in diagnosis.causes for one in cause.evidence}
     if asked.job.state == "failed" and asked.id not in told:
         return _sentence(failed_words(asked))
+    if asked.job.is_censored:
+        return _sentence(f"job {asked.id}, {kind_of(asked.job.kind).noun}, made nothing: {outcome_words(asked.job)}")
     if diagnosis.causes:
         return _sentence(_answer_words(answer_of(diagnosis)))
     if asked.job.state not in ENDED:

@@ -65,11 +65,20 @@ class Bench:
         job_id = self.done("merge", MergeSpec(adapter=adapter, model=candidate.model))
         return candidate.model_copy(update={"form": "merged", "ref": f"job:{job_id}/merged"})
 
-    def bakeoff(self, *candidates: tuple[CandidateSpec, str], state: str = "done", answered: int = 12) -> int:
-        """A bake-off in which each candidate gave one answer to every input."""
+    def bakeoff(
+        self,
+        *candidates: tuple[CandidateSpec, str],
+        state: str = "done",
+        answered: int = 12,
+        left_out: tuple[CandidateSpec, ...] = (),
+    ) -> int:
+        """A bake-off in which each candidate gave one answer to every input, and which did without those that are left out."""
         golden = FILE.model_copy(update={"path": str(self.folder / "golden.json")})
-        specs = [spec for spec, _ in candidates]
-        job_id = self.done("bakeoff", BakeoffSpec(task=TASK, golden=golden, candidates=specs, repeats=1), state)
+        specs = [*left_out, *(spec for spec, _ in candidates)]
+        spec = BakeoffSpec(task=TASK, golden=golden, candidates=specs, repeats=1, lacking_left_out=bool(left_out))
+        job_id = self.done("bakeoff", spec, state)
+        if left_out:
+            write_json(self.home.run_dir(job_id).left_out, [{"candidate": one.name} for one in left_out])
         answers = [
             Answer.from_json(
                 {
@@ -153,3 +162,12 @@ def test_nothing_is_decided_by(bench: Bench, what: str) -> None:
     small, large = bench.trained("Qwen3-4B", "lora-bf16"), bench.trained("Qwen3-8B", "qlora-hqq4")
     NOTHING[what](bench, small, large)
     assert bench.verdicts() == []
+
+
+def test_a_candidate_that_was_left_out_has_lost_to_nobody(bench: Bench) -> None:
+    small, large = bench.trained("Qwen3-4B", "lora-bf16"), bench.trained("Qwen3-8B", "qlora-hqq4")
+    bench.bakeoff((large, RIGHT), left_out=(small,))
+    assert bench.verdicts() == []
+    other = bench.trained("Qwen3-1.7B", "lora-bf16")
+    job_id = bench.bakeoff((large, RIGHT), (other, WRONG), left_out=(small,))
+    assert bench.verdicts() == [Verdict(job_id, "prices", ("Qwen3-8B", "qlora-hqq"), ("Qwen3-1.7B", "lora"))]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from core.format import of_five, when
 from core.jobfile.kinds import kind_of
-from core.store.jobs import RETRYABLE, JobRow
+from core.store.jobs import JobRow
 from core.text import printable
 from tui.model.snapshot import Snapshot
 from tui.queries.bakeoff_form import Offers, ServerRead
@@ -78,7 +78,7 @@ def reference_of(selected: str | None, text: str) -> str:
 
 def runs(snapshot: Snapshot) -> list[JobRow]:
     """Jobs that make a model, or have made one, newest first."""
-    return [job for job in snapshot.jobs if MODELS_MADE & set(kind_of(job.kind).makes) and job.state not in RETRYABLE]
+    return [job for job in snapshot.jobs if MODELS_MADE & set(kind_of(job.kind).makes) and not job.makes_nothing]
 
 
 def task_rows(offers: Offers, choices: Choices) -> list[TickRow]:
