@@ -21,6 +21,7 @@ from core.results.load import StoredBakeoff, load_bakeoff
 from core.results.trainings import bakeoff_matrix, training_jobs
 from core.staleness.staleness import Staleness, staleness
 from core.wording.judges import unjudged_words
+from core.wording.lacking import lacking_words
 from core.wording.runs import trainings
 from core.wording.scoring import scoring_words
 from core.wording.staleness import stale_words, unknown_words
@@ -53,6 +54,7 @@ def board_documents(
         "scoring": stored.scoring.to_json(),
         "staleness": changed.to_json(),
         "trainings": dict(trained),
+        **({"left_out": [one.to_json() for one in stored.left_out]} if stored.left_out else {}),
         "measured": [one.to_json() for one in measured],
     }
 
@@ -73,14 +75,15 @@ def boards_text(
     width, scored = terminal_width(), scoring_words(stored.scoring)
     blocks = []
     if matrix is not None:
-        above = [*filter(None, [scored]), *changed_lines(changed)]
+        above = [*filter(None, [scored, lacking_words(stored.left_out)]), *changed_lines(changed)]
         blocks.append(matrix_text(matrix, width, above=above, trained=trained))
         if not shown and (lines := list(modes_of_tasks(boards.values(), width, stored.job_id))):
             blocks[-1] = "\n\n".join((blocks[-1].rstrip("\n"), "\n".join(lines)))
     for name in shown:
         if (table := stages_of(stored, boards[name])) is not None:
             blocks.append(stages_text(table, width))
-        stale = [*changed_lines(changed.of_task(name)), *filter(None, [unjudged_words(boards[name], stored.job_id)])]
+        told = (unjudged_words(boards[name], stored.job_id), lacking_words(stored.left_out))
+        stale = [*changed_lines(changed.of_task(name)), *filter(None, told)]
         blocks.append(
             render_text(boards[name], width=width, scored=scored, stale=stale, trained=trained, job_id=stored.job_id)
         )

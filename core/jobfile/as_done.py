@@ -5,6 +5,7 @@ from __future__ import annotations
 from core.files import read_json
 from core.home import RunDir
 from core.jobfile.bakeoff import BakeoffSpec
+from core.jobfile.lacking import read_lacking
 from core.jobfile.spec import JobFile, Spec
 from core.jobfile.train import TrainSpec
 
@@ -15,7 +16,7 @@ def as_done(run: RunDir, spec: Spec) -> Spec:
         chosen = (read_json(run.choice) or {}).get("lr")
         return spec if chosen is None else spec.with_rate(chosen)
     if isinstance(spec, BakeoffSpec) and spec.lacking_left_out:
-        return spec.without({str(one["candidate"]) for one in read_json(run.left_out) or ()})
+        return spec.without({one.candidate for one in read_lacking(run)})
     return spec
 
 

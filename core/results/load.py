@@ -23,6 +23,7 @@ from core.home import Home
 from core.jobfile.as_done import as_done
 from core.jobfile.bakeoff import BakeoffSpec, TaskUnderTest
 from core.jobfile.kinds import kind_of
+from core.jobfile.lacking import LackingCandidate, read_lacking
 from core.jobfile.spec import JobFile
 from core.results.gc_pause import gc_paused
 from core.results.judges import stored_agreements
@@ -126,6 +127,8 @@ class StoredBakeoff:
     tasks: tuple[StoredTask, ...]
     scoring: Scoring
     job_id: int = 0
+    left_out: tuple[LackingCandidate, ...] = ()
+    """Candidates that it did without, which are not in `spec`."""
 
     def task(self, name: str | None = None) -> StoredTask:
         """One of the tasks; None: the first. Raises `NotFoundError`."""
@@ -196,7 +199,8 @@ def load_bakeoff(home: Home, connection: sqlite3.Connection, job_id: int, number
             for task, under_test in zip(tasks, spec.tasks, strict=True)
         )
     outdated = any(task.scored.outdated for task in tasks)
-    return StoredBakeoff(spec, tasks, replace(described(rescoring, newest), outdated=outdated), job_id)
+    left_out = read_lacking(home.run_dir(job_id))
+    return StoredBakeoff(spec, tasks, replace(described(rescoring, newest), outdated=outdated), job_id, left_out)
 
 
 def measured_of(home: Home, connection: sqlite3.Connection, job_id: int) -> list[MeasuredCandidate]:

@@ -3,36 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from core.errors import BakehouseError
-from core.files import read_json, write_json
+from core.files import read_json
 from core.home import Home, RunDir
 from core.jobfile.bakeoff import IN_PROCESS, BakeoffSpec, CandidateSpec
+from core.jobfile.lacking import Lack, LackingCandidate, note_lacking
 from core.jobfile.references import parse_reference
 from core.models.files import needs_pull
 from core.own_paths import read_result
 from jobs.context import JobContext
-
-Lack = Literal["censored", "failed", "not_ended", "not_started", "gone", "no_model"]
-"""What became of the job that was to make it: left out by its own trials, an error, an attempt without result or error, no
-attempt; what it made is gone; or the base model could not be fetched."""
-
-
-@dataclass(frozen=True)
-class LackingCandidate:
-    """A candidate that is not asked. `job` is the one that was to make it, None of a base model. `censored` is what the
-    training says of the race that it lost."""
-
-    candidate: str
-    job: int | None
-    state: Lack
-    censored: Mapping[str, Any] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if value is not None or name == "job"}
 
 
 def leave_out_lacking(context: JobContext, spec: BakeoffSpec) -> tuple[LackingCandidate, ...]:
@@ -53,7 +35,7 @@ def leave_out_lacking(context: JobContext, spec: BakeoffSpec) -> tuple[LackingCa
             code="no_candidate",
             remedy=f"retry the jobs that make them: {', '.join(map(str, jobs))}" if jobs else "fetch their models",
         )
-    write_json(context.run.left_out, [one.to_json() for one in found])
+    note_lacking(context.run, found)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -15,6 +15,7 @@ from core.files import write_json
 from core.fleet.challengers import challengers
 from core.jobfile.as_done import spec_as_done
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, TaskUnderTest
+from core.jobfile.lacking import Lack, LackingCandidate, note_lacking
 from core.jobfile.spec import InputFile, JobFile
 from core.jobfile.train import TrainSpec, TrialChoice, TrialRef
 from core.store.database import transaction
@@ -32,6 +33,7 @@ from core.submission.wanted_stages import WantedStages
 from core.vram.calibration import measured
 from core.wording.diagnosis import headline
 from core.wording.jobs import outcome_words
+from core.wording.lacking import lacking_words
 from tests.support.job_files import job_file, put_job
 from tests.support.kiln import Kiln, kiln
 from tui import actions
@@ -137,7 +139,7 @@ def test_a_bakeoff_is_read_without_the_candidates_that_it_did_without(left_out: 
     spec = BakeoffSpec(tasks=[task], candidates=candidates, incumbent="two", lacking_left_out=True)
     _, run = put_job(kiln.home, kiln.connection, shipped(), spec)
     assert spec_as_done(run) == spec
-    write_json(run.left_out, [{"candidate": "two", "job": None, "state": "no_model"}])
+    note_lacking(run, [LackingCandidate("two", None, "no_model")])
     found = spec_as_done(run)
     assert isinstance(found, BakeoffSpec) and (list(found.forms), found.against) == (["one"], "one")
 
@@ -170,3 +172,17 @@ def test_what_an_experiment_tries_is_neither_a_challenger_nor_how_its_task_is_tr
     found = made_like(home, connection, project, "judge", None)
     assert (found.recipe.rank, found.recipe.steps, found.source) == (3, None, "task")
     assert challengers(connection, {key: None}) == {}
+
+
+@pytest.mark.parametrize("state", get_args(Lack))
+def test_every_lack_has_words_that_name_the_candidate_and_its_job(state: Lack) -> None:
+    job = None if state == "no_model" else 12
+    said = lacking_words([LackingCandidate("judge r8", job, state)])
+    assert said.startswith("Left out: judge r8 (") and ("job 12" in said) is (job is not None)
+
+
+def test_of_many_that_lack_the_first_are_named_and_none_is_nothing_to_say() -> None:
+    many = [LackingCandidate(f"arm {number}", number, "failed") for number in range(1, 9)]
+    said = lacking_words(many)
+    assert "arm 5 (job 5 failed)" in said and "arm 6" not in said and said.endswith("and 3 others.")
+    assert lacking_words([]) == ""

@@ -16,6 +16,7 @@ from core.config.task import Task
 from core.files import write_json
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, Variant
+from core.jobfile.lacking import LackingCandidate, note_lacking
 from core.jobfile.merge import MergeSpec
 from core.jobfile.spec import InputFile, Spec
 from core.jobfile.train import TrainSpec
@@ -78,7 +79,8 @@ class Bench:
         spec = BakeoffSpec(task=TASK, golden=golden, candidates=specs, repeats=1, lacking_left_out=bool(left_out))
         job_id = self.done("bakeoff", spec, state)
         if left_out:
-            write_json(self.home.run_dir(job_id).left_out, [{"candidate": one.name} for one in left_out])
+            lacking = [LackingCandidate(one.name, 7, "failed") for one in left_out]
+            note_lacking(self.home.run_dir(job_id), lacking)
         answers = [
             Answer.from_json(
                 {

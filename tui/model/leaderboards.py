@@ -19,6 +19,7 @@ from core.statistics.comparison import Comparison
 from core.store.rescorings import ORIGINAL
 from core.store.results import BakeoffRow
 from core.wording.judges import judge_lines, unjudged_words
+from core.wording.lacking import lacking_words
 from core.wording.runs import trainings
 from core.wording.staleness import stale_words, unknown_words
 from tui.model.snapshot import Board, Changed, CheckMarks, RankedCandidate, Scored
@@ -90,6 +91,7 @@ def board_of(
 ) -> Board:
     """The leaderboard of one task as the console shows it."""
     scoring = stored.scoring
+    told = (unjudged_words(found, row.job_id), lacking_words(stored.left_out))
     return Board(
         job_id=row.job_id,
         task=found.task,
@@ -102,7 +104,7 @@ def board_of(
         headline=found.headline.text,
         headline_short=found.headline.short,
         headline_difference=found.headline.difference,
-        notes=(*filter(None, [unjudged_words(found, row.job_id)]), *judge_lines(found), *found.notes),
+        notes=(*filter(None, told), *judge_lines(found), *found.notes),
         incumbent=found.incumbent,
         scored=Scored(scoring.number, scoring.newest, scoring.time, scoring.author, scoring.changes, scoring.outdated),
         original=original,
