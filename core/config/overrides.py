@@ -58,7 +58,7 @@ def with_epochs_asked_for(overrides: Mapping[str, Any]) -> dict[str, Any]:
 @cache
 def _adapter(key: str) -> TypeAdapter[Any]:
     field = Recipe.model_fields[key]
-    wanted: Any = Annotated[field.annotation, *field.metadata]
+    wanted: Any = Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
     return TypeAdapter(wanted, config=_STRICT)
 
 
@@ -84,4 +84,10 @@ def _sentence(detail: Any, whole: bool) -> str:
             return f"Must be at most {context['le']:,.10g}"
         case "finite_number":
             return "Enter a finite number"
+        case "literal_error":
+            return f"Must be {context['expected']}"
+        case "bool_type":
+            return "Must be true or false"
+        case "list_type":
+            return "Must be a list"
     return "Enter a whole number" if whole else "Enter a number"

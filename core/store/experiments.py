@@ -160,9 +160,9 @@ def runs_of(connection: sqlite3.Connection, experiment_id: int) -> list[StoredRu
 
 
 def bakeoffs_of(connection: sqlite3.Connection, experiment_id: int) -> list[BakeoffBlock]:
-    """The bake-offs of an experiment, by block, the older ones of a block first."""
+    """The bake-offs of an experiment, the newest last: each is over all that was asked for when it was queued."""
     rows = connection.execute(
-        "SELECT task, block, job_id FROM experiment_bakeoffs WHERE experiment_id = ? ORDER BY block, job_id",
+        "SELECT task, block, job_id FROM experiment_bakeoffs WHERE experiment_id = ? ORDER BY job_id",
         [experiment_id],
     )
     return [BakeoffBlock(*row) for row in rows]

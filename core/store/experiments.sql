@@ -44,8 +44,8 @@ CREATE UNIQUE INDEX experiment_runs_once ON experiment_runs (experiment_id, task
 
 CREATE INDEX experiment_runs_by_job ON experiment_runs (job_id);
 
--- The bake-offs of an experiment: `block` is the number of the last block of seeds that one covers, from 1. Of several of one
--- block the newest counts.
+-- The bake-offs of an experiment: `block` is the number of the last block of seeds that one covers, from 1. The newest of a task
+-- is over all that was asked for when it was queued.
 CREATE TABLE experiment_bakeoffs (
   experiment_id INTEGER NOT NULL REFERENCES experiments (id) ON DELETE CASCADE,
   task TEXT NOT NULL,

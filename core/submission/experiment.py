@@ -230,12 +230,10 @@ class _Queueing:
         if not measured:
             return
         block = max(seeds.index(run.seed) for _, run in measured) + 1
-        newest = [one for one in bakeoffs_of(self.connection, self.experiment_id) if one.task == task]
-        last = next((one for one in reversed(newest) if one.block >= block), None)
-        if last in self.bakeoffs:
+        if any(one.task == task and one.block >= block for one in self.bakeoffs):
             return
-        home = self.writing.place.home
-        if last is None or not covers(home, self.connection, last.job_id, [run.job_id for _, run in measured]):
+        home, jobs = self.writing.place.home, [run.job_id for _, run in measured]
+        if not any(covers(home, self.connection, bakeoff, jobs) for bakeoff in reversed(self._former(task))):
             self._bakeoff(task, block)
 
     def _measured(self, task: str, seeds: Sequence[int]) -> list[tuple[Arm, StoredRun]]:

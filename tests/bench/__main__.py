@@ -22,6 +22,7 @@ BENCHMARKS = (
     "failure_modes",
     "checks",
     "fleet",
+    "experiment",
     "survival",
     "merge",
     "proof",

@@ -1,0 +1,105 @@
+"""An experiment of 200 arms: what its expansion, its cost, its resumption and its queueing take. A few seconds.
+
+200 arms (four models, in 16 and in 4 bits, at 25 ranks), three seeds: 600 trainings and three bake-offs. What is to take less
+than a second is held to it. Queueing writes 603 job files, each on the disk before the database knows its job.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import TypeVar
+from unittest.mock import patch
+
+from core.config.project import load_project
+from core.experiments.arms import expand
+from core.home import Home
+from core.store.database import open_database
+from core.store.experiments import find_experiment, runs_of
+from core.submission.experiment import submit_experiment
+from core.submission.experiment_plan import plan_experiment
+from core.vram.budget import Budget
+from tests.bench.command_line import parser
+
+Made = TypeVar("Made")
+ARMS, SEEDS = 200, 3
+LIMIT_SECONDS = 1.0
+EXPERIMENT = {
+    "tasks": ["judge"],
+    "recipe": "lora-bf16",
+    "vary": {
+        "model": ["Qwen3-1.7B", "Qwen3-4B", "Qwen3-8B", "Qwen3-14B"],
+        "weights": ["bf16", "4-bit"],
+        "rank": list(range(2, 52, 2)),
+    },
+    "hold": {"steps": 40, "out_of_memory": "fail"},
+    "seeds": SEEDS,
+}
+
+
+def timed(what: str, act: Callable[[], Made], limit: float | None = None) -> tuple[Made, bool]:
+    """What came of an act; whether it kept to its limit is printed and returned."""
+    began = time.perf_counter()
+    made = act()
+    seconds = time.perf_counter() - began
+    kept = limit is None or seconds <= limit
+    held = "" if limit is None else f"   limit {limit:.1f} s" + ("" if kept else "   EXCEEDED")
+    print(f"{what:<58}{seconds:>8.2f} s{held}")
+    return made, kept
+
+
+def main(arguments: Sequence[str] = ()) -> None:
+    parser("experiment", __doc__).parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="bakehouse-bench-") as folder, large_machine():
+        root = Path(folder)
+        (root / "lab/configs/experiments").mkdir(parents=True)
+        (root / "lab/bakehouse.yaml").write_text("id: lab\n")
+        (root / "lab/configs/experiments/wide.yaml").write_text(json.dumps(EXPERIMENT))
+        home, project = Home(root / "home").create(), load_project(root / "lab")
+        open_database(home).close()
+        experiment = project.experiment("wide")
+        expansion, first = timed("expansion of the file", lambda: expand(experiment, project), LIMIT_SECONDS)
+        plan, second = timed(
+            "every arm looked up: data, files, memory",
+            lambda: plan_experiment(home, project, experiment),
+            LIMIT_SECONDS,
+        )
+        queued, _ = timed("queueing it", lambda: submit_experiment(home, project, plan, author="bench"))
+
+        def again() -> int:
+            found = plan_experiment(home, project, experiment)
+            return len(submit_experiment(home, project, found, author="bench").runs)
+
+        missing, third = timed("asked for again: nothing is missing", again, LIMIT_SECONDS)
+        with closing(open_database(home)) as connection:
+            known = find_experiment(connection, project.id, "wide")
+            stored = [] if known is None else runs_of(connection, known.id)
+    print(
+        f"{len(expansion.arms)} arms, {len(queued.runs)} runs, {len(queued.bakeoffs)} bake-offs, {len(plan.left_out)} left out"
+    )
+    assert (len(expansion.arms), len(queued.runs), len(stored), missing) == (ARMS, ARMS * SEEDS, ARMS * SEEDS, 0)
+    assert first and second and third, f"more than {LIMIT_SECONDS} s"
+
+
+@contextmanager
+def large_machine() -> Iterator[None]:
+    """A machine with a large GPU that is not there: every arm fits, and no runner is started."""
+    budget = Budget(total_bytes=192 * 10**9, baseline_bytes=0, name="192 GB", kind="gpu")
+    with ExitStack() as patches:
+        for target, instead in {
+            "core.submission.enqueue.ensure_runner": lambda home: None,
+            "core.submission.enqueue.check_host_memory": lambda wanted: None,
+            "core.submission.experiment_plan.check_host_memory": lambda wanted: None,
+            "core.submission.memory_check.this_machine": lambda home: budget,
+        }.items():
+            patches.enter_context(patch(target, instead))
+        yield
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
