@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, get_args
@@ -120,14 +120,16 @@ def _require_measurable(experiment: Experiment) -> None:
 def _arms(experiment: Experiment, project: Project) -> tuple[Arm, ...]:
     recipes: dict[str, Recipe] = {}
     made: dict[str, tuple[Mapping[str, Any], Recipe, str]] = {}
-    for path, keys in _combinations(experiment):
+    combinations = list(_combinations(experiment))
+    computed_in = _computed_in(keys for _, keys in combinations)
+    for path, keys in combinations:
         name = str(keys.get("recipe", experiment.recipe))
         if name not in recipes:
             recipes[name] = project.recipe(name)
         if len(experiment.learning_rates) == 1:
             keys = keys | {"lr": experiment.learning_rates[0]}
         try:
-            recipe = _resolved(recipes[name], keys)
+            recipe = _resolved(recipes[name], keys, computed_in)
         except BakehouseError as error:
             words = ", ".join(f"{key} {value}" for key, value in keys.items())
             raise place_of(
@@ -164,22 +166,37 @@ def _combinations(experiment: Experiment) -> Iterator[tuple[KeyPath, dict[str, A
         yield ("arms", place), experiment.hold | arm
 
 
-def _resolved(base: Recipe, keys: Mapping[str, Any]) -> Recipe:
+def _computed_in(arms: Iterable[Mapping[str, Any]]) -> str | None:
+    """What arms on plain weights compute in, where all of them that say it agree.
+
+    Quantised ones compute in the same where their recipe leaves it open: on a CPU `auto` may choose another dtype, and an arm
+    would differ from the others in two things.
+    """
+    said = {str(keys.get("weights")) for keys in arms} & {"fp32", "bf16"}
+    return said.pop() if len(said) == 1 else None
+
+
+def _resolved(base: Recipe, keys: Mapping[str, Any], computed_in: str | None) -> Recipe:
     """The recipe of an arm. `alpha` follows the rank, so that the scale of the update stays the recipe's."""
     changed: dict[str, Any] = {key: value for key, value in keys.items() if key in RECIPE_KEYS}
     if "rank" in changed and "alpha" not in changed and not changed.get("rslora", base.rslora):
         # With rslora the scale is alpha / √rank, which is made for an alpha that stays.
         changed["alpha"] = base.alpha / base.rank * changed["rank"]
-    return override(base, changed | _weight_keys(base, str(keys.get("weights", "auto"))))
+    return override(base, changed | _weight_keys(base, str(keys.get("weights", "auto")), computed_in))
 
 
-def _weight_keys(base: Recipe, weights: str) -> dict[str, Any]:
+def _weight_keys(base: Recipe, weights: str, computed_in: str | None) -> dict[str, Any]:
     if weights == "auto":
         return {}
     if weights in ("fp32", "bf16"):
         return {"method": "lora", "hqq": None, "dtype": weights}
     bits = int(weights.partition("-")[0])
-    return {"method": "qlora-hqq", "hqq": {**(base.hqq or HqqOptions()).model_dump(), "bits": bits}}
+    dtype = computed_in if base.dtype == "auto" and computed_in is not None else base.dtype
+    return {
+        "method": "qlora-hqq",
+        "hqq": {**(base.hqq or HqqOptions()).model_dump(), "bits": bits},
+        "dtype": dtype,
+    }
 
 
 def _weights(recipe: Recipe) -> str:

@@ -114,3 +114,14 @@ def test_a_recipe_that_is_not_there_is_named(tmp_path: Path) -> None:
         expanded(tmp_path, hold={"model": "a"}, recipe="lora-bf61")
     with pytest.raises(BakehouseError, match="held-out"):
         expanded(tmp_path / "b", vary={"model": ["a"], "early_stopping": [2]})
+
+
+def test_quantised_arms_compute_in_what_the_plain_ones_do(tmp_path: Path) -> None:
+    """On a CPU `dtype: auto` may choose bf16 for them: arms would differ in bits and in what they compute in."""
+    vary = {"model": ["SmolLM2-135M"], "weights": ["fp32", "4-bit"]}
+    found = expanded(tmp_path / "a", recipe="demo", vary=vary)
+    assert {arm.recipe.dtype for arm in found.arms} == {"fp32"}
+    mixed = expanded(
+        tmp_path / "b", recipe="demo", vary={"model": ["SmolLM2-135M"], "weights": ["fp32", "bf16", "4-bit"]}
+    )
+    assert [arm.recipe.dtype for arm in mixed.arms] == ["fp32", "bf16", "auto"]
