@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 PROJECT = """\
-# A Bakehouse project: the tasks, models and recipes of your own, beside the shipped ones.
+# A Bakehouse project: the tasks, models, recipes and experiments of your own, beside the shipped ones.
 #   configs/tasks/NAME.yaml         `bakehouse new task NAME` writes one
 #   configs/data/NAME.train.jsonl   what it is learnt from
 #   golden/NAME.yaml                what it is tested on
 #   configs/recipes/NAME.yaml       how to train, where the shipped recipes do not fit
+#   configs/experiments/NAME.yaml   trainings that are compared: what varies, what is held equal
 #   configs/models.yaml             base models that are not among the shipped ones
 
 id: «id»    # results are stored under it: leave it when the folder moves

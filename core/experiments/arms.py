@@ -83,10 +83,23 @@ def expand(experiment: Experiment, project: Project) -> Expansion:
 
 
 def trial_recipe(experiment: Experiment, arm: Arm, lr: float) -> Recipe:
-    """By what a learning rate of an arm is tried: the budget of a trial, with examples held out to tell the loss by."""
-    budget = experiment.trial
-    changed = {"lr": lr, "seed": experiment.seed_list[0], "early_stopping": None}
-    return override(arm.recipe, changed | {"steps": budget.steps, "eval_fraction": budget.eval_fraction})
+    """By what a learning rate of an arm is tried: the budget of a trial, with examples held out to tell the loss by.
+
+    The warm-up is scaled with the steps, and where a training is counted in epochs is a quarter of the trial at most: one that
+    was longer than the trial would never come to the rate that is tried.
+    """
+    steps, full = experiment.trial.steps, arm.recipe.steps
+    warmup = arm.recipe.warmup_steps
+    changed = {
+        "lr": lr,
+        "seed": experiment.seed_list[0],
+        "steps": steps,
+        "warmup_steps": min(warmup, steps // 4) if full is None else min(warmup, round(warmup * steps / full)),
+        "eval_fraction": experiment.trial.eval_fraction,
+        "eval_steps": None,
+        "early_stopping": None,
+    }
+    return override(arm.recipe, changed)
 
 
 def final_recipe(arm: Arm, seed: int) -> Recipe:

@@ -11,7 +11,7 @@ import yaml
 from core.config.experiment import Experiment
 from core.config.project import Project, load_project
 from core.errors import BakehouseError, InputError, NotFoundError
-from core.experiments.arms import Expansion, expand
+from core.experiments.arms import Expansion, expand, trial_recipe
 
 
 def project(folder: Path) -> Project:
@@ -62,6 +62,14 @@ def test_learning_rates_and_a_race_are_tried_with_the_first_seed(tmp_path: Path)
     assert [run.lr for run in raced.runs if run.role == "trial"] == [5e-5, 5e-5]
     plain = expanded(tmp_path / "c", **said)
     assert not any(run.role == "trial" for run in plain.runs)
+
+
+@pytest.mark.parametrize(("held", "warmup"), [({"steps": 80}, 2), ({"epochs": 3}, 4), ({"steps": 5}, 8)])
+def test_the_warm_up_of_a_trial_is_scaled_with_its_steps(tmp_path: Path, held: dict[str, Any], warmup: int) -> None:
+    said = {"hold": {"model": "Qwen3-1.7B", "warmup_steps": 8, **held}, "trial": {"steps": 16, "eval_fraction": 0.3}}
+    lab, experiment = written(tmp_path, **said, learning_rates=[1e-4, 1e-3])
+    tried = trial_recipe(experiment, expand(experiment, lab).arms[0], 1e-3)
+    assert (tried.steps, tried.warmup_steps, tried.lr, tried.eval_fraction) == (16, warmup, 1e-3, 0.3)
 
 
 def test_what_is_measured_as_a_file_is_made_after_each_training(tmp_path: Path) -> None:
