@@ -148,7 +148,7 @@ class ArtefactStore:
             for item in result["artefacts"]:
                 if item["kind"] == wanted:
                     return self._present(Path(item["path"]), item["sha256"], reference)
-            if result["summary"].get("censored"):
+            if result.get("summary", {}).get("censored"):
                 raise NotFoundError(f"job {job.job_id} made no {wanted}: {LEFT_OUT}", code="censored")
             raise NotFoundError(f"job {job.job_id} made no {wanted}", code="no_artefact")
         folder = Path(reference)
