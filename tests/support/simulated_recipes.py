@@ -1,8 +1,8 @@
 """Experiments whose truth is known: trainings by recipes that are judged by a few seeds and inputs.
 
-What a seed of an arm scores at an input is the input's difficulty, moved by the arm's effect, by the seed, by how the arm gets on
-with the input, and by how this seed does; each check of an answer then passes by that chance. Without checks the score is that
-number itself.
+What a seed of an arm scores at an input is the input's difficulty, moved by the arm's effect, by the seed, by how the arm gets
+on with the input, and by how this seed does; each check of an answer then passes by that chance. Without checks the score is
+that number itself.
 """
 
 from __future__ import annotations
