@@ -40,7 +40,8 @@ from core.statistics.seed_scores import SeedScores, shared_scores
 
 LEAST_SEEDS = 3
 Estimand = Literal["recipe", "adapter"]
-"""What a figure is of: `recipe` varies over seeds and inputs, `adapter` (one training, or a model as it is) over inputs."""
+"""What a figure is of: `recipe` varies over seeds and inputs, `adapter` (one training, or a model as it is) over inputs.
+Nothing that no seed changes is of recipes."""
 Unknown = Literal["nothing_shared", "one_source", "too_few_seeds", "no_variation"]
 
 
@@ -146,7 +147,7 @@ def _contrast(
         interval=interval,
         p=p,
         degrees=None if unknown else found.degrees,
-        estimand=estimand,
+        estimand=estimand if any(shared.seeded) else "adapter",
         seeds=seeds,
         inputs=paired.inputs,
         clusters=paired.n,
