@@ -26,7 +26,8 @@ CHECKPOINT_SHARE = 20
 
 @dataclass(frozen=True)
 class TrainingOutcome:
-    """What a training came to. Speed is over this attempt; peak memory is the device's, on a CPU the process's.
+    """What a training came to. Speed and the mean step are over this attempt; peak memory is the device's, on a CPU the
+    process's.
 
     `best_step` and `best_loss` are of the adapter that was kept for its held-out loss: None where nothing is held out.
     """
@@ -41,6 +42,7 @@ class TrainingOutcome:
     best_step: int | None
     best_loss: float | None
     stopped_early: bool
+    seconds_per_step: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -74,6 +76,7 @@ class Recorder(TrainerCallback):
         self.stopped_early = False
         self.tokens = 0
         self.seconds = 0.0
+        self.timed_steps = 0
         self._step_began = 0.0
         self._pace = Pace()
         self._step_ended: float | None = None
@@ -114,6 +117,7 @@ class Recorder(TrainerCallback):
         tokens = int(logs["num_tokens"]) - self.tokens
         self.tokens = int(logs["num_tokens"])
         self.seconds += seconds
+        self.timed_steps += 1
         self._pace.step(seconds)
         event = {
             "step": state.global_step,

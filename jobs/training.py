@@ -131,6 +131,7 @@ class Training:
             best_step=best.step if best else None,
             best_loss=best.loss if best else None,
             stopped_early=recorder.stopped_early,
+            seconds_per_step=recorder.seconds / recorder.timed_steps if recorder.timed_steps else None,
         )
 
 

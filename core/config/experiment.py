@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, StringConstraints, TypeAdapter, ValidationError, field_validator, model_validator
+from pydantic import (
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from core.config.base import Loaded, Name, NonEmpty, Written
 from core.config.overrides import checked_value
@@ -94,9 +102,9 @@ class Experiment(Loaded):
 
     @field_validator("tasks", "seeds", "learning_rates")
     @classmethod
-    def _each_once(cls, values: Any) -> Any:
+    def _each_once(cls, values: Any, info: ValidationInfo) -> Any:
         if isinstance(values, list):
-            if not values:
+            if not values and info.field_name != "learning_rates":  # no learning rates: the recipe's
                 raise KeyedError("there is none", remedy="name one, or leave the key out")
             _refuse_doubles(values, ())
         return values

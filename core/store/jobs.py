@@ -181,6 +181,13 @@ def get_job(connection: sqlite3.Connection, job_id: int) -> JobRow:
     return to_row(row)
 
 
+def jobs_by_id(connection: sqlite3.Connection, job_ids: Iterable[int]) -> dict[int, JobRow]:
+    """Those of these jobs that are there, by their ids."""
+    listed = json.dumps([known_id(number) for number in job_ids])
+    rows = connection.execute(f"{SELECT_JOBS} WHERE jobs.id IN (SELECT value FROM json_each(?))", [listed])
+    return {row["id"]: to_row(row) for row in rows}
+
+
 def require_jobs(connection: sqlite3.Connection, job_ids: Collection[int]) -> None:
     """Raises `NotFoundError` for the first of these that is not there."""
     listed = json.dumps([known_id(number) for number in job_ids])
