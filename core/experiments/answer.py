@@ -29,7 +29,7 @@ Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
-class Answer:
+class TaskAnswer:
     """At one task. Arms are named by their keys, models by their names.
 
     `estimand` is what the statements about tuned arms are of. `ranking` has the tied set and all pairs of arms.
@@ -92,7 +92,7 @@ class Answer:
         return document
 
 
-def answer_of(evidence: TaskEvidence) -> Answer:
+def answer_of(evidence: TaskEvidence) -> TaskAnswer:
     """The answer by what is measured so far; one without any scores says so in its caveats."""
     arms = [arm for arm in evidence.arms if arm.end != "censored" and _scored(arm.scores)]
     one_seed = all(one.seeds <= 1 for arm in arms for one in arm.scores.values())
@@ -102,7 +102,7 @@ def answer_of(evidence: TaskEvidence) -> Answer:
     costs = tuple(_cost(arm) for arm in evidence.arms)
     predictions = _predictions(evidence.parts, arms, scores, untrained)
     caveats = caveats_of(evidence, scores)
-    return Answer(
+    return TaskAnswer(
         task=evidence.task,
         parts=evidence.parts,
         margin=evidence.margin,

@@ -67,7 +67,7 @@ class BakeoffStanding:
 
 
 @dataclass(frozen=True)
-class Standing:
+class ExperimentStanding:
     """`jobs` counts all jobs of the experiment by how they stand."""
 
     arms: tuple[ArmStanding, ...]
@@ -98,7 +98,7 @@ class Standing:
         return {**own, "arms": arms, "bakeoffs": [asdict(one) for one in self.bakeoffs]}
 
 
-def standing_of(found: ExperimentRuns) -> Standing:
+def standing_of(found: ExperimentRuns) -> ExperimentStanding:
     """From the jobs as they are now."""
     tasks = dict.fromkeys(run.task for run in found.runs)
     arms = tuple(
@@ -111,7 +111,7 @@ def standing_of(found: ExperimentRuns) -> Standing:
         for one in found.bakeoffs
     )
     jobs = Counter([run.stand for arm in arms for run in arm.runs] + [one.stand for one in bakeoffs])
-    return Standing(arms, bakeoffs, dict(jobs))
+    return ExperimentStanding(arms, bakeoffs, dict(jobs))
 
 
 def stand_of(job: JobRow) -> Stand:

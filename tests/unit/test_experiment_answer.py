@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.experiments.answer import Answer, answer_of
+from core.experiments.answer import TaskAnswer, answer_of
 from core.experiments.evidence import RunCost
 from core.statistics.seed_scores import SeedScores
 from tests.support.experiment_evidence import arm_evidence, part_scores, task_evidence
@@ -17,15 +17,15 @@ from tests.support.experiment_evidence import arm_evidence, part_scores, task_ev
 LAST_IS_FIRST = {"small": 0.3, "medium": 0.5, "large": 0.6}
 
 
-def codes(answer: Answer) -> set[str]:
+def codes(answer: TaskAnswer) -> set[str]:
     return {caveat.code for caveat in answer.caveats}
 
 
-def step(answer: Answer, code: str) -> dict[str, Any] | None:
+def step(answer: TaskAnswer, code: str) -> dict[str, Any] | None:
     return next((dict(one.values) for one in answer.next_steps if one.code == code), None)
 
 
-def last_before_first_after() -> Answer:
+def last_before_first_after() -> TaskAnswer:
     arms = [arm_evidence("small", 0.85), arm_evidence("medium", 0.7), arm_evidence("large", 0.65)]
     return answer_of(task_evidence(arms, LAST_IS_FIRST))
 
