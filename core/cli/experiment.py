@@ -9,6 +9,10 @@ from core.cli.lazy_group import LazyGroup
 # name: (module:command, help). The help stands here so that `--help` imports none of them.
 COMMANDS: dict[str, tuple[str, str]] = {
     "list": ("core.cli.experiment_list:list_command", "The experiments of the project, and how far each is."),
+    "show": (
+        "core.cli.experiment_show:show",
+        "How far one is, and what it answers: arms, differences, what to run next.",
+    ),
     "run": ("core.cli.experiment_run:run", "Queue what is missing of an experiment."),
 }
 
