@@ -84,7 +84,7 @@ def _audit(path: Path, *, with_torch: bool) -> dict[str, Any]:
 
 def _tokenizer(entry: ModelEntry, home: Home, *, with_torch: bool) -> Any:
     """The model's tokenizer, without torch where that does. One out of a GGUF file is kept for the next audit."""
-    base = _located(entry, home)
+    base = located = _located(entry, home)
     kept = home.cache / "tokenizers" / base.fingerprint
     from_gguf = models.reads_gguf(base, home)
     if from_gguf and kept.is_dir():
@@ -93,7 +93,7 @@ def _tokenizer(entry: ModelEntry, home: Home, *, with_torch: bool) -> Any:
         sys.modules["torch"] = None  # type: ignore[assignment]  # an import of it fails as if it were not installed
     models.prepare_libraries()
     try:
-        tokenizer = models.load_tokenizer(base, home)
+        tokenizer = models.own_tokenizer(base, home)
     except InputError as error:
         if with_torch or from_gguf:
             raise
@@ -101,13 +101,13 @@ def _tokenizer(entry: ModelEntry, home: Home, *, with_torch: bool) -> Any:
     if from_gguf:
         with contextlib.suppress(OSError):
             _keep(tokenizer, kept)
-    return tokenizer
+    return models.give_template(tokenizer, located)
 
 
 def _located(entry: ModelEntry, home: Home) -> models.BaseModel:
     """As `models.locate`, but of a folder the weights, which that hashes, need not be read."""
     if entry.path is not None and (folder := expanded(entry.path)).is_dir():
-        return models.BaseModel(entry.name, folder, None, "")
+        return models.BaseModel(entry.name, folder, None, "", entry.template_text)
     return models.locate(entry, home)
 
 

@@ -6,6 +6,7 @@ import contextlib
 import math
 import re
 import sys
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from jobs.gguf import (
 )
 from jobs.gguf_checks import check_conversion
 from jobs.manifest import extend_manifest, start_manifest
+from jobs.serving_tokenizer import beside_weights
 from jobs.tools import run_tool
 
 # tqdm's bar, `Writing:  40%|███▉      | 1.84M/4.59M [00:00<00:00, 15.7Mbyte/s]`, in powers of 1000.
@@ -54,8 +56,15 @@ def run(context: JobContext, spec: ConvertSpec) -> None:
     converter = Path(spec.converter)
     if not converter.is_file():
         raise missing("converter")
+    with contextlib.ExitStack() as scratch:
+        _convert(context, spec, converter, started, scratch)
+
+
+def _convert(
+    context: JobContext, spec: ConvertSpec, converter: Path, started: float, scratch: contextlib.ExitStack
+) -> None:
     name = spec.model.name
-    source, sha256, fingerprint = _source(context, spec)
+    source, sha256, fingerprint = _source(context, spec, scratch)
     weights = sum(
         math.prod(tensor.shape) for file in weight_files(source, name) for tensor in read_header(file).values()
     )
@@ -119,8 +128,13 @@ def _named(spec: ConvertSpec) -> str:
     return f"{spec.model.name}-{spec.task}" if spec.task else spec.model.name
 
 
-def _source(context: JobContext, spec: ConvertSpec) -> tuple[Path, str | None, str | None]:
-    """The folder to convert, the hash of an artefact, the fingerprint of a base model."""
+def _source(
+    context: JobContext, spec: ConvertSpec, scratch: contextlib.ExitStack
+) -> tuple[Path, str | None, str | None]:
+    """The folder to convert, the hash of an artefact, the fingerprint of a base model.
+
+    Of a base model whose entry gives it a chat template the folder is one of links, which goes with `scratch`.
+    """
     if spec.source is not None:
         folder, sha256 = context.artefacts.resolve(spec.source, "merged")
         models.require_whole_files(folder, spec.model.name)
@@ -131,8 +145,14 @@ def _source(context: JobContext, spec: ConvertSpec) -> tuple[Path, str | None, s
             "from_gguf",
             f"{spec.model.name} is a GGUF file itself: what its own quantisation has lost does not come back",
         )
+    if base.gguf is not None or base.template is not None:
         models.prepare_libraries()
-    return models.safetensors_folder(base, context.home), None, base.fingerprint
+    folder = models.safetensors_folder(base, context.home)
+    if base.template is not None:
+        place = scratch.enter_context(tempfile.TemporaryDirectory(dir=context.attempt.path, prefix="model-"))
+        beside_weights(models.load_tokenizer(base, context.home), folder, Path(place) / "model")
+        folder = Path(place) / "model"
+    return folder, None, base.fingerprint
 
 
 def _tell(context: JobContext, text: str, kind: str) -> None:

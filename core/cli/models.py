@@ -83,7 +83,7 @@ def show(name: str, project: Path | None, as_json: bool) -> None:
             say(f"{label:<8} {value}")
     if entry.wheel is not None:
         wheel = entry.wheel
-        say(f"wheel    {wheel.package} {wheel.version}, {data_size(wheel.size_bytes)}, sha256 {wheel.sha256}")
+        say(f"wheel    {wheel.label}, {data_size(wheel.size_bytes)}, sha256 {wheel.sha256}")
     if entry.shape is not None:
         shape = entry.shape
         say(

@@ -29,6 +29,8 @@ RECIPES = Path("configs/recipes")
 EXPERIMENTS = Path("configs/experiments")
 DATA = Path("configs/data")
 GOLDEN = Path("golden")
+CHAT_TEMPLATES = Path("configs/chat_templates")
+JINJA = ".jinja"
 SHIPPED = "shipped"
 
 
@@ -201,9 +203,39 @@ class Project:
 
     def _model(self, name: str, document: Marked) -> ModelEntry:
         entry = load_model(name, document)
-        if entry.path is None:
-            return entry
-        return entry.model_copy(update={"path": str(self.resolve(entry.path, entry))})
+        changes = {}
+        if entry.path is not None:
+            changes["path"] = str(self.resolve(entry.path, entry))
+        if entry.chat_template is not None:
+            changes["template_text"] = read_template(self._template_file(entry, document), entry, document)
+        return entry.model_copy(update=changes) if changes else entry
+
+    def chat_template_names(self) -> list[str]:
+        """Names of the chat templates that a model's entry can be given, own first."""
+        own = sorted(file.stem for file in (self.root / CHAT_TEMPLATES).glob(f"*{JINJA}"))
+        behind = self.fallback.chat_template_names() if self.fallback else []
+        return own + [name for name in behind if name not in own]
+
+    def _template_file(self, entry: ModelEntry, document: Marked) -> Path:
+        """The file of the chat template that an entry names: of its name, or at its path."""
+        given = entry.chat_template
+        assert given is not None  # who calls has looked
+        if given.endswith(JINJA):
+            return self.resolve(given, entry)
+        names = self.chat_template_names()
+        if given not in names:
+            near = difflib.get_close_matches(given.lower(), names, n=1, cutoff=0.5)
+            known = f"write one of {', '.join(names)}, or the path of a {JINJA} file"
+            raise document.error(
+                f"no chat template `{given}`",
+                (entry.name, "chat_template"),
+                code="no_such_template",
+                remedy=f"did you mean `{near[0]}`?" if near else known,
+            )
+        own = self.root / CHAT_TEMPLATES / f"{given}{JINJA}"
+        if is_there(own) or self.fallback is None:
+            return own
+        return self.fallback.root / CHAT_TEMPLATES / f"{given}{JINJA}"
 
 
 def load_project(folder: Path) -> Project:
@@ -240,7 +272,27 @@ def load_model(name: str, document: Marked) -> ModelEntry:
     entry = document.data[name]
     if not isinstance(entry, dict):
         raise document.error(f"expected a mapping of keys, found {found(entry)}", (name,))
+    if "template_text" in entry:
+        raise document.error(
+            "unknown key `template_text`", (name, "template_text"), code="unknown_key", remedy="write `chat_template:`"
+        )
     return validate(ModelEntry, document, (name,), {"name": name})
+
+
+def read_template(file: Path, entry: ModelEntry, document: Marked) -> str:
+    """The text of the chat template that an entry is given; the error points into the entry."""
+    place = (entry.name, "chat_template")
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise document.error(f"there is no file {file}", place, code="missing_file") from None
+    except OSError as error:
+        raise document.error(f"{file} cannot be read: {error.strerror}", place, code="missing_file") from error
+    except ValueError:
+        raise document.error(f"{file} is no text in UTF-8", place, code="bad_template") from None
+    if not text.strip():
+        raise document.error(f"{file} is empty", place, code="bad_template")
+    return text
 
 
 def named(file: Path) -> Marked:

@@ -75,7 +75,7 @@ def apply_template(
         raise InputError(
             "the model has no chat template: it is a base model that was never taught to take turns",
             code="no_chat_template",
-            remedy="take the instruct version of the model",
+            remedy="take the instruct version of the model, or give this one a `chat_template:` in its entry of models.yaml",
         )
     given = [message.to_json() for message in (fold_system(messages) if system_role == "user" else messages)]
     conversation: list[dict[str, Any]] = [

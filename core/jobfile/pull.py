@@ -35,9 +35,11 @@ class PullSpec(Spec):
 
 
 def where_from(model: ModelEntry) -> str | None:
-    """`hub:OWNER/NAME` or `wheel:PACKAGE==VERSION/MEMBER`; None for a path, which nothing has to be fetched for."""
+    """`hub:OWNER/NAME` or `wheel:PACKAGE==VERSION/MEMBER`, several wheels with `+` between them; None for a path, which nothing
+    has to be fetched for."""
     if model.hub is not None:
         return f"hub:{model.hub}"
     if model.wheel is not None:
-        return f"wheel:{model.wheel.package}=={model.wheel.version}/{model.wheel.member}"
+        wheels = "+".join(f"{piece.package}=={piece.version}" for piece in model.wheel.pieces)
+        return f"wheel:{wheels}/{model.wheel.member}"
     return None

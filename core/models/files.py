@@ -48,7 +48,7 @@ def needs_pull(home: Home, entry: ModelEntry) -> bool:
         return hub_copy(home, entry) is None
     if entry.wheel is None:
         return False
-    path = home.models / entry.name / Path(entry.wheel.member).name
+    path = home.models / entry.name / entry.wheel.file_name
     return not path.is_file() or path.stat().st_size != entry.wheel.size_bytes
 
 

@@ -120,7 +120,7 @@ def entry_fingerprint(home: Home, entry: ModelEntry, known: KnownFingerprints) -
         copy = hub_copy(home, entry)
         return None if copy is None else hub_fingerprint(copy.hub, copy.commit)
     if entry.wheel is not None:
-        path = home.models / entry.name / Path(entry.wheel.member).name
+        path = home.models / entry.name / entry.wheel.file_name
         return entry.wheel.sha256 if path.is_file() and path.stat().st_size == entry.wheel.size_bytes else None
     return path_fingerprint(expanded(entry.path or ""), known)
 

@@ -18,10 +18,11 @@ from core.reasons import Reason
 from core.shipping.go_text import go_text
 from core.shipping.jinja import JinjaTemplate
 
-FamilyName = Literal["chatml", "qwen3"]
-LABELS: dict[FamilyName, str] = {"chatml": "ChatML", "qwen3": "Qwen3"}
+FamilyName = Literal["chatml", "qwen3", "gemma"]
+LABELS: dict[FamilyName, str] = {"chatml": "ChatML", "qwen3": "Qwen3", "gemma": "Gemma"}
 
 _START, _END = "<|im_start|>", "<|im_end|>"
+_TURN, _TURN_END = "<start_of_turn>", "<end_of_turn>"
 _NO_THOUGHTS = "<think>\n\n</think>\n\n"
 MOMENTS = (datetime(2001, 2, 3, 4, 5, 6), datetime(2010, 11, 12, 13, 14, 15))
 """Two that share no part of a date or time."""
@@ -32,11 +33,14 @@ THINKS: tuple[bool | None, ...] = (None, False, True)
 @dataclass(frozen=True)
 class Family:
     """`default_system` is what stands in the place of a system message that a conversation has not, empty for nothing; `end`
-    is what ends the model's own turn, where that is another sign than the family's."""
+    is what ends the model's own turn, where that is another sign than the family's.
+
+    Gemma's has no system message: its text stands at the head of the message behind it. The sign that begins the whole text is
+    none of a family's prompt: servers write it."""
 
     name: FamilyName
     default_system: str = ""
-    end: str = _END
+    end: str = ""
 
     @property
     def label(self) -> str:
@@ -50,11 +54,14 @@ class Family:
     @property
     def stops(self) -> tuple[str, ...]:
         """What ends an answer, the sign of the end first. The other begins a turn that is not the model's."""
-        return tuple(dict.fromkeys((self.end, _END, _START)))
+        start, end = (_TURN, _TURN_END) if self.name == "gemma" else (_START, _END)
+        return tuple(dict.fromkeys((self.end or end, end, start)))
 
     def prompt(self, messages: Sequence[Message], think: bool | None) -> str:
         """The family's format, in Python: the measure for templates in jinja and in Go. The last message asks for an answer."""
         turns = list(messages)
+        if self.name == "gemma":
+            return _gemma(turns)
         if self.default_system and (not turns or turns[0].role != "system"):
             turns.insert(0, Message("system", self.default_system))
         text = "".join(f"{_START}{turn.role}\n{turn.content}{_END}\n" for turn in turns)
@@ -69,6 +76,14 @@ class Family:
         names `.Thinking` within the loop, between its signs: from there Ollama knows that the model thinks, and which signs
         stand around thoughts. Past thoughts are not rendered before the last question, as Qwen3's own template has it.
         """
+        if self.name == "gemma":
+            return (
+                '{{- $before := "" }}{{- range $i, $_ := .Messages }}'
+                '{{ if eq .Role "system" }}{{ $before = .Content }}{{ else }}'
+                f'{_TURN}{{{{ if eq .Role "assistant" }}}}model{{{{ else }}}}{{{{ .Role }}}}{{{{ end }}}}\n'
+                '{{ if $before }}{{ $before }}\n\n{{ $before = "" }}{{ end }}'
+                f"{{{{ .Content }}}}{_TURN_END}\n{{{{ end }}}}{{{{ end }}}}{_TURN}model\n"
+            )
         default = ""
         if self.default_system:
             block = go_text(f"{_START}system\n{self.default_system}{_END}\n")
@@ -87,7 +102,18 @@ class Family:
         )
 
 
-FAMILIES = (Family("chatml"), Family("qwen3"))
+FAMILIES = (Family("chatml"), Family("qwen3"), Family("gemma"))
+
+
+def _gemma(turns: Sequence[Message]) -> str:
+    text, before = "", ""
+    for turn in turns:
+        if turn.role == "system":
+            before = f"{turn.content}\n\n" if turn.content else ""
+            continue
+        text += f"{_TURN}{'model' if turn.role == 'assistant' else turn.role}\n{before}{turn.content}{_TURN_END}\n"
+        before = ""
+    return f"{text}{_TURN}model\n"
 
 
 def recognise(template: JinjaTemplate) -> Family | Reason:
@@ -108,7 +134,8 @@ def recognise(template: JinjaTemplate) -> Family | Reason:
         return Reason("template_unproved", {"why": "template_refused"})
     for family, difference in zip(FAMILIES, found, strict=True):
         if difference is None:
-            return replace(family, default_system=default, end=end)
+            own = Family(family.name).stops[0]
+            return replace(family, default_system=default, end="" if end == own else end)
     # The one that goes along the longest: nearer than the other, whatever it is called.
     nearest = max(range(len(FAMILIES)), key=lambda at: found[at][0])  # type: ignore[index]
     difference = found[nearest]
@@ -142,7 +169,10 @@ def _default_system(template: JinjaTemplate) -> str:
 def _first_difference(template: JinjaTemplate, family: Family) -> tuple[int, str, bool | None] | None:
     """How many conversations come out as the family's, and the first that does not; None where all do."""
     for same, (name, messages, think) in enumerate(_asked()):
-        if template.prompt(messages, think) != family.prompt(messages, think):
+        prompt = template.prompt(messages, think)
+        if template.adds_bos:
+            prompt = prompt.removeprefix(template.bos_token)
+        if prompt != family.prompt(messages, think):
             return same, name, think
     return None
 

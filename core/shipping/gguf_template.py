@@ -11,6 +11,7 @@ from core.models.gguf_rewrite import with_text
 from core.shipping.jinja import JinjaTemplate
 
 KEY = "tokenizer.chat_template"
+ADDS_BOS = "tokenizer.ggml.add_bos_token"
 BOS, EOS = "tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id"
 
 
@@ -24,7 +25,7 @@ def template_of(path: Path, header: GgufHeader) -> JinjaTemplate | None:
     except (TornError, struct.error):
         texts = {}
     bos, eos = (texts.get(ids.get(name, -1), "") for name in (BOS, EOS))
-    return JinjaTemplate(header.chat_template, bos=bos, eos=eos)
+    return JinjaTemplate(header.chat_template, bos=bos, eos=eos, adds_bos=header.keys.get(ADDS_BOS) is True)
 
 
 def take_out_marks(path: Path, header: GgufHeader) -> bool:

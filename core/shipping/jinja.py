@@ -20,20 +20,22 @@ _SAID_CHARACTERS = 200
 
 
 class JinjaTemplate:
-    """`source` is the template, `bos` and `eos` are the texts of the tokens that begin and end a text.
+    """`source` is the template, `bos` and `eos` are the texts of the tokens that begin and end a text. `adds_bos`: the model's
+    tokenizer begins each text with `bos`, so that a server writes the sign where no template does.
 
     It is handed to `core.data.template_proof` in the place of a tokenizer: no text is cut into tokens, each counts as one.
     `moment` is the time that the template is told; None for that of the render.
     InputError `bad_template` where the text is no template; ModuleNotFoundError where jinja2 is not installed.
     """
 
-    def __init__(self, source: str, *, bos: str = "", eos: str = "") -> None:
+    def __init__(self, source: str, *, bos: str = "", eos: str = "", adds_bos: bool = False) -> None:
         # The training libraries bring it; the console does without.
         from jinja2 import TemplateError
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
         self.chat_template = source
         self.bos_token, self.eos_token = bos, eos or None
+        self.adds_bos = adds_bos
         self.moment: datetime.datetime | None = None
         environment = ImmutableSandboxedEnvironment(
             trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from pathlib import Path
 
@@ -100,13 +101,21 @@ class PresentFiles:
         if candidate.form == "merged":
             return False
         entry = self.entry(candidate)
+        given = candidate.model is not None and candidate.model.template_text is not None
+        if given or entry.template_text is not None:
+            return False
         return entry.wheel is not None or (entry.path or "").endswith(".gguf")
 
     def template(self, candidate: CandidateSpec) -> str | None:
         """SHA-256 of the chat template of a candidate; None where its files do not tell. Raises OSError, ValueError."""
         if candidate.form == "merged":
             return template_sha256(self.made(candidate)[0])
-        folder = model_folder(self.home, self.entry(candidate))
+        # An adapter is asked with the template that it was trained with, whatever its base's entry says by now.
+        trained = candidate.model if candidate.form == "adapter" else None
+        entry = self.entry(candidate) if trained is None else trained
+        if entry.template_text is not None:
+            return hashlib.sha256(entry.template_text.encode()).hexdigest()
+        folder = model_folder(self.home, entry)
         return None if folder is None else template_sha256(folder)
 
     def made(self, candidate: CandidateSpec) -> tuple[Path, str | None]:

@@ -236,7 +236,13 @@ def _key(home: Home, python: str, request: AuditRequest, data_sha256: str) -> st
 
 
 def _tokenizer_fingerprint(home: Home, entry: ModelEntry) -> Any:
-    """What changes when the tokenizer of a model that is on the disk does, found without reading weights."""
+    """What changes when the tokenizer of a model that is on the disk does, or the chat template that it is given; found
+    without reading weights."""
+    own = _own_tokenizer_fingerprint(home, entry)
+    return own if entry.template_text is None else [own, sha256_json(entry.template_text)]
+
+
+def _own_tokenizer_fingerprint(home: Home, entry: ModelEntry) -> Any:
     if entry.hub is not None:
         copy = hub_copy(home, entry)
         return None if copy is None else [copy.hub, copy.commit]

@@ -143,7 +143,11 @@ def who_answers(candidate: CandidateSpec) -> list[object]:
     server, model = candidate.server, candidate.model
     if server is not None:
         return ["served", server.api, server.served_dir or server.url, candidate.served_model]
-    source = None if model is None else [model.hub, _place(model.path), model.wheel and model.wheel.sha256]
+    source = (
+        None
+        if model is None
+        else [model.hub, _place(model.path), model.wheel and model.wheel.sha256, model.template_text]
+    )
     lora = [] if candidate.lora is None else [candidate.lora]
     return [candidate.form, candidate.ref, _place(candidate.path), source, *lora]
 

@@ -117,6 +117,8 @@ def _has_switch(home: Home, candidate: CandidateSpec) -> bool | None:
     with contextlib.suppress(OSError, ValueError, BakehouseError):
         if candidate.form == "gguf" and candidate.path is not None:
             template = check_gguf(Path(candidate.path), candidate.name).chat_template
+        elif candidate.form in IN_PROCESS and candidate.model is not None and candidate.model.template_text is not None:
+            template = candidate.model.template_text
         elif candidate.form in IN_PROCESS and candidate.model is not None:
             folder = model_folder(home, candidate.model)
             template = None if folder is None else chat_template(folder)

@@ -265,8 +265,9 @@ def _earlier_conversion(
 
 
 def is_same_base(home: Home, job_id: int, before: ModelEntry, now: ModelEntry) -> bool:
-    """Whether a base model is what it was when it was converted: of the same source, and of the same commit of it."""
-    if (before.hub, before.wheel) != (now.hub, now.wheel):
+    """Whether a base model is what it was when it was converted: of the same source and chat template, and of the
+    same commit."""
+    if (before.hub, before.wheel, before.template_text) != (now.hub, now.wheel, now.template_text):
         return False
     result = read_result(home.run_dir(job_id))
     if result is None or now.wheel is not None:

