@@ -35,6 +35,7 @@ def test_the_candidates_the_recipes_and_the_demo_are_there() -> None:
         "Qwen2.5-7B",
         "Gemma3-12B",
         "SmolLM2-135M",
+        "Gemma-3-270M",
     ]
     assert {"demo", "lora-bf16", "qlora-hqq4"} <= set(project.recipe_names())
     assert "judge" in project.task_names()
