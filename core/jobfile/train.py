@@ -111,14 +111,14 @@ class TrainSpec(Spec):
     @property
     def settings(self) -> dict[str, Any]:
         recipe = self.recipe.model_dump(mode="json", exclude={"name", "hqq", "few_shot", "targets"})
-        unused = {
-            *(() if self.recipe.steps is None else ("epochs",)),
-            *(() if self.choice is None else ("lr",)),  # its trials tell, once they have ended
-        }
+        if self.recipe.steps is not None:
+            del recipe["epochs"]
+        if self.choice is not None:
+            recipe["lr"] = "by trials"  # which tell once they have ended
         return {
             "base": self.model.name,
             "recipe": self.recipe.name,
-            **{name: value for name, value in recipe.items() if value is not None and name not in unused},
+            **{name: value for name, value in recipe.items() if value is not None},
             **({"bits": self.recipe.hqq.bits} if self.recipe.hqq else {}),
             **({"few_shot": self.recipe.few_shot.count} if self.recipe.few_shot else {}),
             "targets": list(self.recipe.targets),

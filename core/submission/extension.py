@@ -36,11 +36,14 @@ class Extended:
     def task(self, name: str) -> TaskUnderTest | None:
         return next((task for task in self.spec.tasks if task.name == name), None)
 
+    def answer_files(self, home: Home) -> list[Path]:
+        """Where its answers stand, and those that it was itself handed; a file need not be there."""
+        handed = [] if self.spec.earlier is None else [Path(self.spec.earlier.path)]
+        return [*(home.run_dir(job).answers for job in (self.job_id, *self.spec.takes_over)), *handed]
+
     def keep_answers(self, home: Home) -> InputFile:
         """A copy of its answers, with those that it was itself handed and did not come to use."""
-        files = [home.run_dir(self.job_id).answers]
-        if self.spec.earlier is not None:
-            files.append(Path(self.spec.earlier.path))
+        files = self.answer_files(home)
         kept: dict[tuple[str, str], Answer] = {}
         for file in files:
             for answer in read_answers(file) if file.exists() else ():

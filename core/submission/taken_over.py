@@ -93,11 +93,8 @@ def taken_over(
 
 def stored_places(home: Home, before: Extended) -> tuple[StoredPlace, ...]:
     """The answers of an ended bake-off, and those that it was handed; what a server failed to give is not among them."""
-    files = [home.run_dir(before.job_id).answers]
-    if before.spec.earlier is not None:
-        files.append(Path(before.spec.earlier.path))
     found: dict[tuple[str, str], StoredPlace] = {}
-    for file in files:
+    for file in before.answer_files(home):
         with contextlib.suppress(FileNotFoundError):
             about = file.stat()
             for place in _places(file, about.st_mtime_ns, about.st_size):

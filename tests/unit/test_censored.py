@@ -34,6 +34,7 @@ from core.vram.calibration import measured
 from core.wording.diagnosis import headline
 from core.wording.jobs import outcome_words
 from core.wording.lacking import lacking_words
+from core.wording.runs import label
 from tests.support.job_files import job_file, put_job
 from tests.support.kiln import Kiln, kiln
 from tui import actions
@@ -128,7 +129,7 @@ def test_a_training_is_read_with_the_rate_that_it_chose(left_out: LeftOut) -> No
     write_json(run.choice, to_json(Chosen(3e-4, ())))
     spec = spec_as_done(run)
     assert isinstance(spec, TrainSpec) and spec.recipe.lr == 3e-4
-    assert "lr" not in spec.settings, "a row of the queue is written before the choice"
+    assert label("lr", spec.settings["lr"]) == "lr by trials", "a row of the queue is written before the choice"
 
 
 def test_a_bakeoff_is_read_without_the_candidates_that_it_did_without(left_out: LeftOut) -> None:
