@@ -147,10 +147,10 @@ def test_the_home_of_a_user_who_is_there_is_taken(monkeypatch: pytest.MonkeyPatc
     assert Home.find().root == tmp_path / "mine"
 
 
-def test_only_one_place_expands_a_home_directory() -> None:
-    """`Path.expanduser` raises RuntimeError for a user who is not there."""
+def test_no_place_but_ours_expands_a_home_directory_or_asks_for_a_user() -> None:
+    """`Path.expanduser` raises RuntimeError for a user who is not there, `getpass.getuser` where there is no entry."""
     root = Path(__file__).parents[2]
     files = (path for room in ("core", "jobs", "tui") for path in (root / room).rglob("*.py"))
     assert [
         path.name for path in files if re.search(r"\bexpanduser\(|getpass\.getuser\(", path.read_text("utf-8"))
-    ] == ["home.py"]
+    ] == ["user.py"], "`core.home.expanded` does without either"
