@@ -17,9 +17,8 @@ from core.cli.results_boards import terminal_width
 from core.cli.text_grid import wrap
 from core.config.experiment import Experiment
 from core.config.project import Project
-from core.errors import BakehouseError
 from core.home import Home
-from core.store.experiments import ExperimentKind, bakeoffs_of, find_experiment, lacking_jobs, runs_of
+from core.store.experiments import ExperimentKind, bakeoffs_of, runs_of
 
 if TYPE_CHECKING:
     from core.submission.experiment import QueuedExperiment
@@ -86,8 +85,9 @@ def carry_out(
     """Queue what is missing of an experiment and say so, or with `dry_run` only say so; leaves with an exit code."""
     from core.submission.experiment import submit_experiment
     from core.submission.experiment_plan import plan_experiment
+    from core.submission.experiment_retry import retry_lacking
 
-    remarks = retried(home, project, experiment.name) if retry and not dry_run else []
+    remarks = retry_lacking(home, project, experiment.name, by=by()) if retry and not dry_run else []
     with told_if_slow("looking at each arm: its data, its recipe, the memory that it takes …"):
         plan = plan_experiment(home, project, experiment, kind=kind, about=about)
         queued = None if dry_run else submit_experiment(home, project, plan, author=by())
@@ -100,22 +100,6 @@ def carry_out(
     if as_json:
         print_json(_json(plan, queued, remarks))
     sys.exit(code)
-
-
-def retried(home: Home, project: Project, name: str) -> list[str]:
-    """Have the runner try again what has ended without being done; what it refuses, a sentence each."""
-    from core.runner.client import request
-
-    refused = []
-    with opened(home) as connection:
-        known = find_experiment(connection, project.id, name)
-        lacking = [] if known is None else lacking_jobs(connection, known.id)
-    for job_id in lacking:
-        try:
-            request(home, "retry", job_id, by=by())
-        except BakehouseError as error:
-            refused.append(f"job {job_id}: {error.message}")
-    return refused
 
 
 def _say(plan: ExperimentPlan, queued: QueuedExperiment | None, remarks: list[str]) -> None:

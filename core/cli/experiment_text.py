@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from core.bakeoff.figures import signed
 from core.bakeoff.short_names import heads
 from core.cli.text_grid import MIN_WIDTH, blocks, wrap
 from core.experiments.forest import drawn, extent, forest_rows
@@ -93,7 +94,7 @@ def _forest(names: Mapping[str, str], task: ShownTask, part: Part, width: int) -
     low, high = extent(rows)
     room = min(_PLOT, max(11, width - _NAME - 30))
     yield ""
-    yield from wrap(f"{part}: less the leader ◆, with 95 % intervals; ✗ shown to be worse", width)
+    yield from wrap(f"{part}: less the leader ◆, with 95 % intervals; ✗ shown to be worse, over all pairs", width)
     for row in rows:
         told = "" if row.effect is None else effect_words(row.effect)
         line = f"{'✗' if row.worse else ' '} {short.of[names[row.arm]]:<{_NAME}} {drawn(row, low, high, room)}"
@@ -102,6 +103,6 @@ def _forest(names: Mapping[str, str], task: ShownTask, part: Part, width: int) -
         else:
             yield line.rstrip()
             yield from wrap(f"    {told}", width)
-    yield f"  {'':<{_NAME}} {SCORE_SCALE * low:<+{room - 5}.2f}{SCORE_SCALE * high:>+5.2f}"
+    yield f"  {'':<{_NAME}} {signed(low)}{signed(high).rjust(room - len(signed(low)))}"
     if short.key:
         yield from wrap(short.key, width)

@@ -358,6 +358,11 @@ class Dashboard(DashboardFleet, JobActions, CommandScreen):
 
         self.app.push_screen(TasksScreen(self.context))
 
+    def action_experiments(self) -> None:
+        from tui.screens.experiments import ExperimentsScreen
+
+        self.app.push_screen(ExperimentsScreen(self.context))
+
     def action_doctor(self) -> None:
         from tui.screens.doctor import DoctorScreen
 

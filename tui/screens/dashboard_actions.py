@@ -94,6 +94,14 @@ COMMANDS: Final[tuple[Command, ...]] = (
         rank=5,
     ),
     command(
+        "E",
+        "experiments",
+        "Experiments and tournaments: which model deserves to be trained",
+        "E",
+        "experiments",
+        rank=6,
+    ),
+    command(
         "d",
         "demo",
         "Start the demo",

@@ -1,0 +1,113 @@
+"""The screens of experiments: all of a project, what one would queue, and one with its arms, differences and answer."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from core.config.project import Project
+from core.experiments.shown import ShownExperiment, shown_experiment
+from core.home import Home
+from core.store.database import open_database
+from tests.support.stored_experiment import LARGE, NAME, SMALL, home_with_experiment
+from tests.tui.conftest import keys_of, seen, text_of
+from tui.app import ConsoleApp
+from tui.screens.experiment import ExperimentScreen
+from tui.screens.experiments import ExperimentsScreen
+from tui.screens.job import JobScreen
+from tui.screens.results import Results
+from tui.widgets.experiment_rows import experiment_list_rows, experiment_rows
+
+
+@contextlib.asynccontextmanager
+async def live(
+    home: Home, project: Project, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int] = (120, 40)
+) -> AsyncIterator[Pilot[None]]:
+    """A console that reads this home; no runner is started for it."""
+    monkeypatch.setattr("tui.model.background_reader.BackgroundReader._start_runner", lambda self: None)
+    app = ConsoleApp(home, lambda: project)
+    app.feed.start()
+    try:
+        async with app.run_test(size=size) as pilot:
+            yield pilot
+    finally:
+        app.feed.stop()
+        app.reader.stop()
+
+
+def stored(folder: Path, blocks: int = 3) -> tuple[Home, Project, ShownExperiment]:
+    home, project = home_with_experiment(folder, blocks=blocks)
+    with contextlib.closing(open_database(home)) as connection:
+        return home, project, shown_experiment(home, connection, project, NAME)
+
+
+async def test_from_the_list_to_the_answer_and_on_to_what_it_is_made_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, project, _ = stored(tmp_path)
+    async with live(home, project, monkeypatch) as pilot:
+        await pilot.press("E")
+        assert isinstance(pilot.app.screen, ExperimentsScreen)
+        await seen(pilot, lambda: "precision-rank" in text_of(pilot, "#rows"), "the experiments")
+        assert NAME in text_of(pilot, "#rows") and "12 of 12 jobs done" in text_of(pilot, "#rows")
+        await pilot.press("enter")
+        screen = pilot.app.screen
+        assert isinstance(screen, ExperimentScreen)
+        await seen(pilot, lambda: f"{SMALL} bf16 wins" in text_of(pilot, "#rows"), "the answer")
+        assert "◆" in text_of(pilot, "#rows") and "├" in text_of(pilot, "#rows")
+        assert "⏎ open" not in keys_of(pilot), "no arm is selected"
+        await pilot.press("right_square_bracket")
+        await pilot.press("right_square_bracket")
+        assert screen.found is not None and screen.found.names[screen.selected or ""] == f"{LARGE} 4-bit"
+        await pilot.press("enter")
+        assert isinstance(pilot.app.screen, JobScreen)
+        await pilot.press("escape")
+        await pilot.press("b")
+        assert isinstance(pilot.app.screen, Results) and pilot.app.screen.job_id == screen.counting
+        while isinstance(pilot.app.screen, Results):
+            await pilot.press("escape")
+        assert pilot.app.screen is screen
+        await pilot.press("escape")
+        assert isinstance(pilot.app.screen, ExperimentsScreen)
+
+
+async def test_a_file_that_was_not_run_shows_what_it_would_queue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, project, _ = stored(tmp_path, blocks=0)
+    async with live(home, project, monkeypatch) as pilot:
+        await pilot.press("E")
+        screen = pilot.app.screen
+        assert isinstance(screen, ExperimentsScreen)
+        await seen(pilot, lambda: screen.experiments is not None, "the experiments")
+        while screen.selected != "precision-rank":
+            await pilot.press("j")
+        assert "⏎ what it takes" in keys_of(pilot)
+        await pilot.press("enter")
+        await seen(pilot, lambda: screen.plan is not None or bool(screen.problem), "the plan")
+        if screen.plan is not None:  # where the packages of a training are installed
+            assert "held equal" in text_of(pilot, "#rows") and "⏎ queue it" in keys_of(pilot)
+            await pilot.press("escape")
+            assert screen.plan is None and pilot.app.screen is screen
+
+
+@pytest.mark.parametrize("width", [30, 50, 76, 116, 160])
+@pytest.mark.parametrize("blocks", [0, 1, 3])
+def test_no_row_is_wider_than_its_room(tmp_path: Path, width: int, blocks: int) -> None:
+    *_, found = stored(tmp_path, blocks)
+    rows = experiment_rows(found, found.tasks[0], found.tasks[0].evidence.arms[0].key, width)
+    listed = [
+        {"name": name, "jobs": jobs, "problem": problem, "tasks": ["judge"], "question": "Which?", "arms": ["a", "b"]}
+        for name, jobs, problem in (
+            ("a" * 60, {"done": 3, "failed": 1}, None),
+            ("b", None, None),
+            ("c", None, "configs/experiments/c.yaml:3: unknown key `sed`"),
+        )
+    ]
+    rows += experiment_list_rows(listed, "c", width)
+    assert all(line.width <= width for line in rows)
+    assert sum(line.mark == "chosen" for line in rows) == 2

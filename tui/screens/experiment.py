@@ -1,0 +1,237 @@
+"""One experiment: arms and how they stand, differences with intervals, the answer in words, what to run next."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.message import Message
+
+from core.text import printable
+from tui.actions import AUTHOR, RequestDone
+from tui.commands import ENDS, Command, bindings, command
+from tui.context import Context
+from tui.lines import Line
+from tui.model.snapshot import Snapshot
+from tui.queries.failures import ask_beside
+from tui.screens.job import JobScreen
+from tui.screens.results import Results
+from tui.screens.rows_screen import RowsScreen, problem_rows
+from tui.widgets.experiment_rows import experiment_rows, ranked_arms
+
+if TYPE_CHECKING:
+    from core.experiments.shown import ShownExperiment, ShownTask
+
+NO_BAKEOFF = "No bake-off of this experiment has ended yet."
+
+
+class ExperimentScreen(RowsScreen):
+    heading = "Experiment"
+    commands: ClassVar[tuple[Command, ...]] = (
+        command("j ↓", "down", "Scroll down", "j,down", "scroll(1)", rank=0, palette=False),
+        command("k ↑", "up", "Scroll up", "k,up", "scroll(-1)", rank=0, palette=False),
+        command("] [", "arm", "The next arm, the arm before", "right_square_bracket", "arm(1)", rank=2, palette=False),
+        command("[", "arm before", "The arm before", "left_square_bracket", "arm(-1)", rank=0, palette=False),
+        command(
+            "⏎",
+            "open",
+            "Open the newest training of the selected arm",
+            "enter",
+            "open",
+            lambda screen: screen.training is not None,
+            rank=1,
+            unless="Select an arm with ] and [.",
+        ),
+        command(
+            "b",
+            "bake-off",
+            "Open the bake-off that the answer is made of",
+            "b",
+            "bakeoff",
+            lambda screen: screen.counting is not None,
+            rank=2,
+            unless=NO_BAKEOFF,
+        ),
+        command(
+            "tab",
+            "task",
+            "The next task of the experiment",
+            "tab",
+            "turn",
+            lambda screen: screen.found is not None and len(screen.found.tasks) > 1,
+            rank=2,
+            unless="The experiment has one task.",
+        ),
+        command(
+            "R",
+            "run what is missing",
+            "Queue what is missing, and try again what has failed",
+            "R",
+            "run",
+            lambda screen: not screen.busy,
+            rank=3,
+            short="run",
+        ),
+        command("r", "read again", "Look again", "r", "read", lambda screen: not screen.reading, rank=4),
+        *ENDS,
+        command("esc", "back", "Back; what is queued goes on", "escape,q", "leave", rank=1),
+        command(":", "commands", "Find a command by its name", "colon", "palette", palette=False),
+        command("?", "help", "Show the keys that work here", "question_mark", "help", rank=1),
+    )
+    BINDINGS: ClassVar = bindings(commands)
+
+    class ExperimentRead(Message):
+        def __init__(self, found: ShownExperiment | None, problem: str = "") -> None:
+            super().__init__()
+            self.found = found
+            self.problem = problem
+
+    class RunAgain(Message):
+        """What came of asking for what is missing: words, or a problem."""
+
+        def __init__(self, words: str, problem: str = "") -> None:
+            super().__init__()
+            self.words = words
+            self.problem = problem
+
+    def __init__(self, context: Context, name: str) -> None:
+        super().__init__(context)
+        self.experiment = name
+        self.found: ShownExperiment | None = None
+        self.task_number = 0
+        self.selected: str | None = None
+        """The key of an arm."""
+        self.problem = ""
+        self.reading = False
+        self.busy = False
+        self.seen: object = None
+        """The states of the jobs when this was read last."""
+
+    @property
+    def at_task(self) -> ShownTask | None:
+        tasks = () if self.found is None else self.found.tasks
+        return tasks[self.task_number % len(tasks)] if tasks else None
+
+    @property
+    def training(self) -> int | None:
+        """The newest training of the selected arm that has begun, else its first one."""
+        if self.found is None or self.at_task is None or self.selected is None:
+            return None
+        arm = next(
+            (one for one in self.found.standing.arms if (one.task, one.key) == (self.at_task.name, self.selected)), None
+        )
+        finals = () if arm is None else arm.of_role("final")
+        begun = [run for run in finals if run.stand != "waiting"]
+        return (begun[-1] if begun else finals[0]).job_id if finals else None
+
+    @property
+    def counting(self) -> int | None:
+        """The bake-off that the answer is made of."""
+        if self.found is None or self.at_task is None:
+            return None
+        found = self.found.runs.counting(self.at_task.name)
+        return None if found is None else found.job_id
+
+    # Reading
+
+    def show(self, snapshot: Snapshot) -> None:
+        super().show(snapshot)
+        # Not with each step of a training: bake-offs are loaded for it.
+        now = [(job.id, job.state) for job in snapshot.jobs]
+        if self.context.live and not self.reading and now != self.seen:
+            self.seen = now
+            self.action_read()
+
+    def action_read(self) -> None:
+        self.reading = True
+        ask_beside("experiment", self._read, lambda line: self.ExperimentRead(None, line), self.tell)
+
+    def _read(self) -> ExperimentRead:
+        """Loads the bake-offs that count."""
+        from core.experiments.shown import shown_experiment
+        from core.store.database import open_database
+
+        home, project = self.context.home, self.context.find_project()
+        with contextlib.closing(open_database(home)) as connection:
+            return self.ExperimentRead(shown_experiment(home, connection, project, self.experiment))
+
+    def on_experiment_screen_experiment_read(self, message: ExperimentRead) -> None:
+        self.reading, self.problem = False, message.problem
+        if message.found is not None:
+            self.found = message.found
+        self._paint()
+
+    # Showing
+
+    @property
+    def rows_title(self) -> Line:
+        title = Line("Experiment", "bold").add(f"  {printable(self.experiment)}")
+        if self.at_task is not None and self.found is not None:
+            several = len(self.found.tasks)
+            place = f", {self.task_number % several + 1} of {several}" if several > 1 else ""
+            title.add(f" · {printable(self.at_task.name)}{place}", "dim")
+        return title
+
+    def _rows(self, width: int, height: int) -> list[Line]:
+        rows = problem_rows(self.problem, width) if self.problem else []
+        if self.busy:
+            rows.append(Line("looking at each arm: its data, its recipe, the memory that it takes …", "busy"))
+        if self.found is None:
+            return rows or [Line("reading …", "dim")]
+        return rows + experiment_rows(self.found, self.at_task, self.selected, width)
+
+    # Keys
+
+    def action_arm(self, step: int) -> None:
+        keys = [] if self.at_task is None else [arm.key for arm in ranked_arms(self.at_task)]
+        if keys:
+            at = keys.index(self.selected) + step if self.selected in keys else 0
+            self.selected = keys[max(0, min(len(keys) - 1, at))]
+            self._paint()
+
+    def action_turn(self) -> None:
+        self.task_number += 1
+        self._paint()
+
+    def action_open(self) -> None:
+        if self.training is not None:
+            self.app.push_screen(JobScreen(self.context, self.training))
+
+    def action_bakeoff(self) -> None:
+        if self.counting is not None:
+            self.app.push_screen(Results(self.context, self.counting))
+
+    def action_run(self) -> None:
+        self.busy = True
+        self._paint()
+        ask_beside("run an experiment", self._run, lambda line: self.RunAgain("", line), self._tell_run)
+
+    def _run(self) -> RunAgain:
+        from core.experiments.named import named_experiment
+        from core.runner.client import author
+        from core.store.database import open_database
+        from core.submission.experiment import submit_experiment
+        from core.submission.experiment_plan import plan_experiment
+        from core.submission.experiment_retry import retry_lacking
+        from core.wording.experiment_plan import queued_words
+
+        home, project, by = self.context.home, self.context.find_project(), author(AUTHOR)
+        with contextlib.closing(open_database(home)) as connection:
+            named = named_experiment(connection, project, self.experiment)
+        retry_lacking(home, project, self.experiment, by=by)
+        plan = plan_experiment(home, project, named.experiment, kind=named.kind, about=named.about)
+        return self.RunAgain(queued_words(submit_experiment(home, project, plan, author=by)))
+
+    def _tell_run(self, message: RunAgain) -> None:
+        self.tell(message, RequestDone(message.problem or message.words, failed=bool(message.problem)))
+
+    def on_experiment_screen_run_again(self, message: RunAgain) -> None:
+        self.busy, self.problem = False, message.problem
+        if message.words:
+            self.app.notify(printable(message.words), markup=False)
+            self.context.feed.wake()
+        self.action_read()
+        self._paint()
+
+    def action_leave(self) -> None:
+        self.app.pop_screen()

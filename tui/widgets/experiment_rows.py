@@ -1,0 +1,191 @@
+"""Experiments as rows: all of a project, and one of them with arms, differences, answer and what to run next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from core.bakeoff.figures import signed
+from core.bakeoff.short_names import heads
+from core.format import data_size, duration, listed, plural
+from core.text import printable
+from core.wording.experiments import (
+    MARKS,
+    STANDS,
+    answer_lines,
+    caveat_words,
+    effect_words,
+    headline,
+    next_words,
+    score_words,
+    standing_words,
+)
+from tui.lines import Line, folded
+
+if TYPE_CHECKING:
+    from core.experiments.evidence import ArmEvidence
+    from core.experiments.shown import ShownExperiment, ShownTask
+    from core.experiments.standing import ArmStanding, Stand
+    from core.scoring.scorer import Part
+
+ROLES: Mapping[Stand, str] = {"waiting": "dim", "running": "busy", "done": "good", "failed": "bad", "censored": "dim"}
+MOST_NAME, LEAST_NAME = 30, 14
+LEAST_PLOT, MOST_PLOT = 15, 45
+_GAP = 2
+
+
+def experiment_list_rows(rows: Sequence[Mapping[str, Any]], selected: str | None, width: int) -> list[Line]:
+    """A row an experiment; of the selected one its question, arms and what is wrong with its file below."""
+    lines = []
+    name = min(MOST_NAME, max([LEAST_NAME, *(len(row["name"]) + 3 for row in rows)]))
+    for row in rows:
+        jobs: Mapping[str, int] | None = row["jobs"]
+        whole, done = sum((jobs or {}).values()), (jobs or {}).get("done", 0)
+        sign, role = ("✗", "bad") if row["problem"] else (" ", "dim") if jobs is None else _of_jobs(jobs, whole, done)
+        line = Line(f"{sign} ", role, mark="chosen" if row["name"] == selected else "")
+        line.add(printable(row["name"])).cut(name - 1).to(name)
+        if row["problem"]:
+            line.add(printable(row["problem"]), "bad")
+        elif jobs is None:
+            line.add("not run yet", "dim")
+        else:
+            others = [f"{count} {state}" for state, count in jobs.items() if state != "done"]
+            line.add(f"{done} of {plural(whole, 'job')} done" + (f", {listed(others)}" if others else ""))
+        line.add(f"  {listed([*row['tasks']])}", "dim")
+        lines.append(line.cut(width))
+    chosen = next((row for row in rows if row["name"] == selected), None)
+    if chosen is not None:
+        lines.append(Line())
+        for text, role in (
+            (chosen["question"], "bold"),
+            (f"{plural(len(chosen['arms']), 'arm')}: {listed([*chosen['arms']])}" if chosen["arms"] else None, "text"),
+            (chosen["problem"], "bad"),
+        ):
+            if text:
+                lines += folded(Line(printable(text), role), width)
+    return lines
+
+
+def _of_jobs(jobs: Mapping[str, int], whole: int, done: int) -> tuple[str, str]:
+    if whole == done:
+        return "✓", "good"
+    if any(jobs.get(state) for state in ("waiting", "ready", "starting", "running", "stopping")):
+        return "▶", "busy"
+    return "✗", "bad"
+
+
+def experiment_rows(shown: ShownExperiment, task: ShownTask | None, selected: str | None, width: int) -> list[Line]:
+    """One experiment at one of its tasks; `selected` is the key of an arm."""
+    lines: list[Line] = []
+    if shown.runs.experiment.question:
+        lines += folded(Line(printable(shown.runs.experiment.question), "bold"), width)
+    lines += folded(Line(standing_words(shown.standing), ROLES[shown.standing.stand]), width)
+    if task is None:
+        return lines
+    lines += folded(Line(headline(task.answer, shown.names), "bold" if task.answer.leader else "dim"), width)
+    lines.append(Line())
+    lines += arm_rows(shown, task, selected, width)
+    for part in task.answer.parts:
+        lines += forest_lines(shown.names, task, part, width)
+    said = list(answer_lines(task.answer, shown.names))[1:]
+    if said:
+        lines.append(Line())
+    for text in said:
+        lines += folded(Line(text), width)
+    for title, texts, role in (
+        ("before you believe it", [caveat_words(one, shown.names) for one in task.answer.caveats], "warn"),
+        ("to sharpen it", [next_words(one, shown.names) for one in task.answer.next_steps], "text"),
+    ):
+        if texts:
+            lines += [Line(), Line(title, "dim")]
+            for text in texts:
+                lines += folded(Line("▲ " if role == "warn" else "→ ", role).add(text), width)
+    return lines
+
+
+def arm_rows(shown: ShownExperiment, task: ShownTask, selected: str | None, width: int) -> list[Line]:
+    """The arms in the order of the ranking, those without scores last: state, scores, memory and time."""
+    arms = ranked_arms(task)
+    name = min(MOST_NAME, max([LEAST_NAME, *(len(arm.name) + 3 for arm in arms)]))
+    short = heads([arm.name for arm in arms], name - 3)
+    standings = {arm.key: arm for arm in shown.standing.arms if arm.task == task.name}
+    table = [[*_figures(task, arm, standings[arm.key])] for arm in arms]
+    titles = ["state", *task.answer.parts, "peak", "a training", "a step"]
+    columns = [max(len(title), *(len(row[place]) for row in table)) + _GAP for place, title in enumerate(titles)]
+    fit, room = 0, width - name
+    while fit < len(columns) and columns[fit] <= room:
+        room -= columns[fit]
+        fit += 1
+    head = Line("  arm", "dim").to(name)
+    for title, column in list(zip(titles, columns, strict=True))[:fit]:
+        head.add(f"{title:>{column}}", "dim")
+    lines = [head.cut(width)]
+    for arm, row in zip(arms, table, strict=True):
+        stand = standings[arm.key].stand
+        member = arm.key in task.answer.ranking.members
+        line = Line(f"{MARKS[stand]} ", ROLES[stand], mark="chosen" if arm.key == selected else "")
+        line.add(short.of[arm.name], "good" if member else "text").cut(name - 1).to(name)
+        for text, column in list(zip(row, columns, strict=True))[:fit]:
+            line.add(f"{text:>{column}}")
+        lines.append(line.cut(width))
+    if short.key:
+        lines += folded(Line(short.key, "dim"), width)
+    return lines
+
+
+def ranked_arms(task: ShownTask) -> list[ArmEvidence]:
+    """By the ranking, then as the experiment has them."""
+    order = {key: place for place, key in enumerate(task.answer.ranking.order)}
+    return sorted(task.evidence.arms, key=lambda arm: (order.get(arm.key, len(order)), arm.place))
+
+
+def _figures(task: ShownTask, arm: ArmEvidence, standing: ArmStanding) -> Iterator[str]:
+    finals = standing.of_role("final")
+    done = sum(run.stand == "done" for run in finals)
+    running = next((run for run in standing.runs if run.stand == "running"), None)
+    if running is not None and running.share is not None:
+        yield f"{done} of {len(finals)}, {running.share:.0%}"
+    else:
+        yield f"{done} of {len(finals)}" if standing.stand != "censored" else STANDS["censored"]
+    for part in task.answer.parts:
+        score = task.answer.score(arm.key, part)
+        yield score_words(None if score is None else score.tuned)
+    cost = task.answer.cost(arm.key)
+    yield "—" if cost is None or cost.peak_bytes is None else data_size(cost.peak_bytes)
+    yield "—" if cost is None or cost.seconds is None else duration(cost.seconds)
+    yield "—" if cost is None or cost.seconds_a_step is None else f"{cost.seconds_a_step:.1f} s"
+
+
+def forest_lines(names: Mapping[str, str], task: ShownTask, part: Part, width: int) -> list[Line]:
+    """Each arm less the leader, with its interval; nothing where there is nothing to compare."""
+    from core.experiments.forest import drawn, extent, forest_rows
+
+    rows = forest_rows(task.answer, part)
+    if len(rows) < 2:
+        return []
+    told = [effect_words(row.effect) if row.effect is not None else "leads" for row in rows]
+    name = min(MOST_NAME, max([LEAST_NAME, *(len(names[row.arm]) + 3 for row in rows)]))
+    short = heads([names[row.arm] for row in rows], name - 3)
+    figures = max(map(len, told)) + _GAP
+    low, high = extent(rows)
+    plot = min(MOST_PLOT, width - name - figures)
+    beside = plot >= LEAST_PLOT
+    if not beside:
+        plot = min(MOST_PLOT, width - name)
+    if plot < LEAST_PLOT:
+        return []
+    lines = [
+        Line(),
+        *folded(Line(f"{part}: less the leader ◆, 95 % intervals; ✗ shown to be worse, over all pairs", "dim"), width),
+    ]
+    for row, text in zip(rows, told, strict=True):
+        line = Line("✗ " if row.worse else "  ", "bad").add(short.of[names[row.arm]]).cut(name - 1).to(name)
+        line.add(drawn(row, low, high, plot), "bad" if row.worse else "good" if row.effect is None else "text")
+        if beside:
+            lines.append(line.add(f"  {text}"))
+        else:
+            lines += [line, *folded(Line(" " * 4).add(text), width)]
+    left, right = signed(low), signed(high)
+    scale = left + right.rjust(plot - len(left))
+    lines.append(Line(" " * name).add(scale, "dim").cut(width))
+    return lines
