@@ -28,6 +28,7 @@ def caveats_of(evidence: TaskEvidence, scores: Mapping[str, PartScores]) -> tupl
         *_of_untrained(evidence),
         *_of_inputs(evidence, scores),
         *_of_factors(evidence, scores),
+        *_of_weights(evidence, scores),
     )
 
 
@@ -103,3 +104,10 @@ def _of_factors(evidence: TaskEvidence, scores: Mapping[str, PartScores]) -> Ite
     alone = [key for key in keys if not matched_arms(arms, key, keys)]
     if alone:
         yield Caveat("no_matched_arms", {"keys": alone})
+
+
+def _of_weights(evidence: TaskEvidence, scores: Mapping[str, PartScores]) -> Iterator[Caveat]:
+    """What was learnt on quantised weights is asked on the model's own: so a merge ships it, and no training saw that."""
+    arms = [arm.key for arm in evidence.arms if arm.key in scores and arm.weights.endswith("-bit")]
+    if arms:
+        yield Caveat("asked_on_original_weights", {"arms": arms})

@@ -28,6 +28,7 @@ CaveatCode = Literal[
     "floor",
     "chosen_on_same_inputs",
     "no_matched_arms",
+    "asked_on_original_weights",
 ]
 NextCode = Literal[
     "wait",
@@ -122,7 +123,8 @@ class Caveat:
     `nothing_measured` {}; `provisional` {block, blocks}; `one_seed`, `two_seeds` {}; `seeds_missing` {arms: {key:
     seeds}}; `arms_waiting`, `arms_failed`, `arms_censored` {arms: [key]}; `untrained_missing` {models: [name]};
     `inputs_missing` {most, inputs}; `few_inputs` {sources, least}; `ceiling`, `floor` {part, inputs: [id], of};
-    `chosen_on_same_inputs` {among}; `no_matched_arms` {keys: [key]}.
+    `chosen_on_same_inputs` {among}; `no_matched_arms` {keys: [key]};
+    `asked_on_original_weights` {arms: [key]}.
     """
 
     code: CaveatCode

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from core.statistics.paired import LEVEL, ROUNDING, Interval, Paired
@@ -76,13 +76,23 @@ class Effect:
 
 
 def recipe_mean(arm: SeedScores) -> Effect:
-    """The score that a training by this recipe has at an input like these, with its interval over seeds and inputs."""
-    return _contrast([(arm, 1.0)], (arm.seeds, 0), "recipe", tested=False)
+    """The score that a training by this recipe has at an input like these, with its interval over seeds and inputs, up to
+    what a score can be.
+    """
+    return _within_scale(_contrast([(arm, 1.0)], (arm.seeds, 0), "recipe", tested=False))
 
 
 def adapter_mean(arm: SeedScores, seed: int = 0) -> Effect:
     """The score of one training (its row in `values`) at an input like these: the interval is over inputs alone."""
-    return _contrast([(arm.of_seed(seed), 1.0)], (0, 0), "adapter", tested=False)
+    return _within_scale(_contrast([(arm.of_seed(seed), 1.0)], (0, 0), "adapter", tested=False))
+
+
+def _within_scale(score: Effect) -> Effect:
+    """A t interval knows of no ends: what lies outside 0 to 1 is no score. The variances stay what they are."""
+    low, high = score.interval.low, score.interval.high
+    if low is None or high is None:
+        return score
+    return replace(score, interval=Interval(max(0.0, low), min(1.0, high)))
 
 
 def recipe_difference(ours: SeedScores, theirs: SeedScores) -> Effect:

@@ -227,6 +227,10 @@ CAVEATS: Mapping[CaveatCode, Callable[[Mapping[str, Any], Names], str]] = {
     "chosen_on_same_inputs": _caveat(
         "The first of {among} arms was chosen by the inputs that it is measured by, and looks better than it is."
     ),
+    "asked_on_original_weights": _of_arms(
+        "Trained on quantised weights and asked on the model's own, as a merge ships them: {arms}. What that mismatch costs is "
+        "in their scores."
+    ),
     "no_matched_arms": lambda values, names: (
         "No two arms differ in nothing but "
         + listed([key_words(key) for key in values["keys"]])
