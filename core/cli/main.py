@@ -33,6 +33,10 @@ AFTER: dict[str, tuple[str, str]] = {
         "core.cli.challenge:challenge",
         "Train a new base model for every task, and hold it against what serves.",
     ),
+    "tournament": (
+        "core.cli.tournament:tournament",
+        "Which model deserves to be trained: all that fit, trained alike and baked off.",
+    ),
     "experiment": ("core.cli.experiment:experiment", "Trainings that are compared: which of them, and what decides."),
     "served": ("core.cli.served:served", "The models that a llama-server serves for production: start, stop, remove."),
     "fleet": ("core.cli.fleet:fleet", "What serves now, why it deserves to, and the way back."),
