@@ -46,12 +46,16 @@ BEHIND = ("merge", "convert", "quantize")
 
 @dataclass(frozen=True)
 class PreparedTask:
-    """A task as all arms are trained for it. `fingerprint` is a hash of what training sees of it."""
+    """A task as all arms are trained for it. `fingerprint` is a hash of what training sees of it; `examples` and golden
+    `inputs` are counted.
+    """
 
     task: Task
     train: InputFile
     golden: InputFile
     fingerprint: str
+    examples: int
+    inputs: int
 
 
 @dataclass(frozen=True)
@@ -163,7 +167,8 @@ def _task(home: Home, project: Project, experiment: Experiment, place: int, name
     golden = check_leaks(project, task, examples, train.source)
     refuse_thoughts(examples, task, train.source)
     seen = [train.sha256, task.system, task.system_role, task.thinking, task.data.loss, task.data.system]
-    return PreparedTask(task, train, golden_file(home, project, task, golden), sha256_json(seen))
+    kept = golden_file(home, project, task, golden)
+    return PreparedTask(task, train, kept, sha256_json(seen), len(examples), len(golden.inputs))
 
 
 def _placed(experiment: Experiment, path: tuple[str | int, ...], error: BakehouseError) -> BakehouseError:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from core.config.experiment import Experiment
-from core.format import listed, plural
+from core.format import data_size, listed, plural
 
 if TYPE_CHECKING:
+    from core.experiments.arms import Arm
     from core.submission.experiment import QueuedExperiment
     from core.submission.experiment_plan import ExperimentPlan, LeftOutArm
 
@@ -103,6 +104,17 @@ def listed_words(one: Mapping[str, Any]) -> str:
     )
 
 
+def memory_words(plan: ExperimentPlan, arm: Arm) -> str:
+    """What a training of an arm is expected to take at most, and whether it fits; empty where nothing of it is missing."""
+    specs = [spec for (_, key, _, _), spec in plan.specs.items() if key == arm.key]
+    notes = [spec.forecast for spec in specs if spec.forecast is not None]
+    if not notes:
+        return "memory not predicted" if specs else ""
+    largest = max(notes, key=lambda note: note.device_bytes)
+    fits = "fits" if largest.fits else "may not fit"
+    return f"{fits}: {data_size(largest.device_bytes)} of {data_size(largest.limit_bytes)}"
+
+
 def plan_lines(plan: ExperimentPlan) -> Iterator[str]:
     """What is asked for: the arms, what is held equal, what is left out."""
     experiment = plan.experiment
@@ -115,5 +127,6 @@ def plan_lines(plan: ExperimentPlan) -> Iterator[str]:
         missing[run.arm.key] += 1
     for number, arm in enumerate(plan.expansion.arms, 1):
         count = missing[arm.key]
-        yield f"{number:>3}. {arm.name}" + (f": {plural(count, 'job')} to queue" if count else "")
+        words = [f"{plural(count, 'job')} to queue", memory_words(plan, arm)] if count else []
+        yield f"{number:>3}. {arm.name}" + (f": {', '.join(word for word in words if word)}" if words else "")
     yield from (f"  ✗ left out: {left_out_arm_words(one)}" for one in plan.left_out)

@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 from unittest.mock import patch
@@ -22,6 +23,8 @@ from core.home import Home
 from core.store.database import open_database
 from core.store.experiments import find_experiment, runs_of
 from core.submission.experiment import submit_experiment
+from core.submission.experiment_cost import ExperimentCost, experiment_cost
+from core.submission.experiment_hours import within_hours
 from core.submission.experiment_plan import plan_experiment
 from core.vram.budget import Budget
 from tests.bench.command_line import parser
@@ -69,6 +72,18 @@ def main(arguments: Sequence[str] = ()) -> None:
             lambda: plan_experiment(home, project, experiment),
             LIMIT_SECONDS,
         )
+
+        def priced() -> ExperimentCost:
+            with closing(open_database(home)) as connection:
+                return experiment_cost(connection, project, plan)
+
+        cost, fourth = timed("what it takes, by what was measured here", priced, LIMIT_SECONDS)
+        known = ExperimentCost(
+            tuple(replace(one, seconds=600.0) for one in cost.runs),
+            tuple(replace(one, seconds=3600.0) for one in cost.bakeoffs),
+        )
+        part, fifth = timed("what of it can be done in 8 hours", lambda: within_hours(plan, known, 8.0), LIMIT_SECONDS)
+        assert part.arms_left_out and part.seconds <= 8 * 3600
         queued, _ = timed("queueing it", lambda: submit_experiment(home, project, plan, author="bench"))
 
         def again() -> int:
@@ -77,13 +92,13 @@ def main(arguments: Sequence[str] = ()) -> None:
 
         missing, third = timed("asked for again: nothing is missing", again, LIMIT_SECONDS)
         with closing(open_database(home)) as connection:
-            known = find_experiment(connection, project.id, "wide")
-            stored = [] if known is None else runs_of(connection, known.id)
+            found = find_experiment(connection, project.id, "wide")
+            stored = [] if found is None else runs_of(connection, found.id)
     print(
         f"{len(expansion.arms)} arms, {len(queued.runs)} runs, {len(queued.bakeoffs)} bake-offs, {len(plan.left_out)} left out"
     )
     assert (len(expansion.arms), len(queued.runs), len(stored), missing) == (ARMS, ARMS * SEEDS, ARMS * SEEDS, 0)
-    assert first and second and third, f"more than {LIMIT_SECONDS} s"
+    assert first and second and third and fourth and fifth, f"more than {LIMIT_SECONDS} s"
 
 
 @contextmanager
