@@ -16,6 +16,7 @@ from tui.lines import Line, folded
 from tui.model.snapshot import Snapshot
 from tui.queries.failures import ask_beside
 from tui.screens.experiment import ExperimentScreen
+from tui.screens.new_tournament import NewTournament
 from tui.screens.rows_screen import RowsScreen, problem_rows
 from tui.widgets.experiment_rows import experiment_list_rows
 
@@ -70,6 +71,16 @@ class ExperimentsScreen(RowsScreen):
             lambda screen: screen.plan is None and screen.can_look and screen.was_run,
             rank=2,
             unless=NOT_RUN,
+        ),
+        command(
+            "n",
+            "new tournament",
+            "New tournament: every model that fits, trained alike and baked off",
+            "n",
+            "new",
+            lambda screen: screen.plan is None,
+            rank=2,
+            short="new",
         ),
         command("r", "read again", "Look again", "r", "read", lambda screen: not screen.reading, rank=3),
         *ENDS,
@@ -165,7 +176,7 @@ class ExperimentsScreen(RowsScreen):
         if self.experiments is None:
             return rows or [Line("reading …", "dim")]
         if not self.experiments:
-            text = "No experiment yet: write configs/experiments/NAME.yaml, or start a tournament."
+            text = "No experiment yet: write configs/experiments/NAME.yaml, or n starts a tournament."
             return [*rows, *folded(Line(text, "dim"), width)]
         return [*rows, *experiment_list_rows(self.experiments, self.selected, width)]
 
@@ -193,6 +204,9 @@ class ExperimentsScreen(RowsScreen):
     def action_open(self) -> None:
         if self.chosen is not None:
             self.app.push_screen(ExperimentScreen(self.context, self.chosen["name"]))
+
+    def action_new(self) -> None:
+        self.app.push_screen(NewTournament(self.context))
 
     def action_look(self) -> None:
         if self.chosen is not None:
