@@ -64,12 +64,12 @@ async def test_what_is_wrong_is_told_beside_its_field_and_queues_nothing(
     async with live(home.home, home.project, monkeypatch, size=(80, 24)) as pilot:
         form = await opened(pilot)
         form.action_queue()
-        assert form.focused is not None and form.focused.id == "tasks"
+        await seen(pilot, lambda: form.focused is not None and form.focused.id == "tasks", "the tasks have the focus")
         form.ticked["tasks"] = ["judge"]
         fill(form, seeds="two", rates="fast", ways="9-bit", hours="-1", steps="0")
         assert set(form.problems()) == {"seeds", "rates", "ways", "hours", "steps"}
         form.action_queue()
-        assert form.focused is not None and form.focused.id == next(iter(form.problems()))
+        await seen(pilot, lambda: form.focused is not None and form.focused.id == "steps", "the first that is wrong")
         fill(form, seeds="", rates="", ways="", steps="4", hours="2")
         await seen(pilot, lambda: form.current is not None, "what it comes to")
         assert form.current is not None and "not known" in form.current.problem
