@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from core.cli.common import find_project, json_option, opened, project_option
 from core.cli.output import print_json, say
+from core.cli.results_boards import terminal_width
+from core.cli.text_grid import wrap
 from core.config.project import Project
 from core.config.recipe import Recipe
 from core.config.shipped import PLAIN_RECIPE, QUANTISED_RECIPE
 from core.format import data_size, duration, share
 from core.home import Home
+from core.text import cell_width
 from core.vram.plan import Plan, Row, method_words
 from core.wording.memory import forecast_words
 from core.wording.obstacles import not_used
+
+if TYPE_CHECKING:
+    from core.vram.budget import Budget
 
 RECIPES = (PLAIN_RECIPE, QUANTISED_RECIPE)
 
@@ -28,6 +35,14 @@ RECIPES = (PLAIN_RECIPE, QUANTISED_RECIPE)
 @click.option(
     "--recipe", "recipes", multiple=True, help=f"How to train; may be repeated. Else {' and '.join(RECIPES)}."
 )
+@click.option(
+    "--compare",
+    "pairs",
+    nargs=2,
+    multiple=True,
+    metavar="MODEL:RECIPE MODEL:RECIPE",
+    help="Two trainings side by side; may be repeated for more.",
+)
 @project_option
 @json_option
 def plan(
@@ -36,6 +51,7 @@ def plan(
     rank: int | None,
     models: tuple[str, ...],
     recipes: tuple[str, ...],
+    pairs: tuple[tuple[str, str], ...],
     project: Path | None,
     as_json: bool,
 ) -> None:
@@ -47,7 +63,12 @@ def plan(
     from core.vram.plan import plan as make_plan
 
     home, found = Home.find(), find_project(project)
+    if pairs and (models or recipes):
+        raise click.UsageError("--compare names models and recipes itself: leave --model and --recipe out")
     budget = budget_for(vram) if vram else this_machine(home)
+    if pairs:
+        compare(home, found, [said for two in pairs for said in two], budget, max_length, rank, as_json=as_json)
+        return
     entries = [found.model(name) for name in models] if models else found.models()
     with opened(home) as connection:
         calibration = calibration_of(connection, home, budget)
@@ -62,14 +83,7 @@ def plan(
     if as_json:
         print_json(
             {
-                "budget": {
-                    "name": budget.name,
-                    "kind": budget.kind,
-                    "total_bytes": budget.total_bytes,
-                    "used_bytes": budget.used_bytes,
-                    "baseline_bytes": budget.baseline_bytes,
-                    "limit_bytes": budget.limit_bytes,
-                },
+                "budget": budget_json(budget),
                 "calibration": {
                     "runs": calibration.runs,
                     "factor": calibration.factor,
@@ -82,8 +96,7 @@ def plan(
             }
         )
         return
-    idle = f", {budget.in_use}" if budget.in_use else ""
-    say(f"{budget.name}: {data_size(budget.total_bytes)}{idle}, {data_size(budget.limit_bytes)} usable by a job")
+    say_budget(budget)
     for device in budget.passed_over:
         say(f"▲ {not_used(device)}")
     within = f"a forecast holds within ± {share(calibration.spread)}"
@@ -91,6 +104,72 @@ def plan(
     say()
     for line in lines(made, on_cpu=budget.kind == "cpu"):
         say(line)
+
+
+def say_budget(budget: Budget) -> None:
+    """`AMD RX 9070 XT: 17.1 GB, 1.2 GB in use, 15.3 GB usable by a job`."""
+    idle = f", {budget.in_use}" if budget.in_use else ""
+    say(f"{budget.name}: {data_size(budget.total_bytes)}{idle}, {data_size(budget.limit_bytes)} usable by a job")
+
+
+def budget_json(budget: Budget) -> dict[str, Any]:
+    """A budget as `--json` has it."""
+    return {
+        "name": budget.name,
+        "kind": budget.kind,
+        "total_bytes": budget.total_bytes,
+        "used_bytes": budget.used_bytes,
+        "baseline_bytes": budget.baseline_bytes,
+        "limit_bytes": budget.limit_bytes,
+    }
+
+
+def compare(
+    home: Home,
+    project: Project,
+    said: list[str],
+    budget: Budget,
+    max_length: int | None,
+    rank: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Print trainings side by side: a column each where the terminal is wide enough, else one below the other."""
+    from core.models.shapes import with_shape
+    from core.submission.experiment_cost import measured_trainings
+    from core.submission.plan_comparison import compared, pair
+    from core.vram.calibration import calibration_of
+    from core.wording.plan_comparison import comparison_notes, comparison_table, comparison_words
+
+    pairs = [pair(project, one) for one in said]
+    changed = {} if max_length is None else {"max_length": max_length}
+    wanted = [
+        (with_shape(home, model), with_rank(recipe, rank).model_copy(update=changed))
+        for model, recipe in dict(zip(said, pairs, strict=True)).values()
+    ]
+    with opened(home) as connection:
+        calibration = calibration_of(connection, home, budget)
+        measured = measured_trainings(connection, project, budget.kind)
+        trainings = compared(wanted, budget, calibration, measured)
+    if as_json:
+        print_json({"budget": budget_json(budget), "trainings": [one.to_json() for one in trainings]})
+        return
+    say_budget(budget)
+    say()
+    table, width = comparison_table(trainings), terminal_width()
+    widths = [max(cell_width(line[place]) for line in table) for place in range(len(table[0]))]
+    if sum(widths) + 2 * (len(widths) - 1) <= width:
+        for line in table:
+            say("  ".join(cell.ljust(widths[place]) for place, cell in enumerate(line)).rstrip())
+    else:
+        for one in trainings:
+            for figure, value in comparison_words(one):
+                for part in wrap(f"{figure}: {value}", width):
+                    say(part)
+            say()
+    for note in comparison_notes(trainings):
+        for part in wrap(note, width):
+            say(part)
 
 
 def chosen_recipes(project: Project, names: tuple[str, ...]) -> list[Recipe]:

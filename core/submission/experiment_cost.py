@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from core.config.model import ModelEntry
 from core.config.project import Project
 from core.config.recipe import Recipe
 from core.errors import BakehouseError
@@ -18,6 +19,7 @@ from core.jobfile.train import TrainSpec
 from core.submission.expected_time import measured_paces
 from core.submission.experiment_plan import ExperimentPlan
 from core.telemetry.run_record import stored_summary
+from core.vram.estimate import Device
 from core.vram.layers import NotPredicted, lora_parameters, require_shape, total_parameters
 
 Basis = Literal["measured", "scaled"]
@@ -120,15 +122,20 @@ def _no_time(one: ExpectedRun) -> bool:
 
 def experiment_cost(connection: sqlite3.Connection, project: Project, plan: ExperimentPlan) -> ExperimentCost:
     """The cost of what is missing of an experiment, by what this home has measured."""
-    measured = measured_trainings(connection, project)
+    measured = measured_trainings(connection, project, plan.device)
     memory: dict[tuple[str, str], tuple[float, float, float | None, Basis] | None] = {}
     runs = tuple(_expected(plan, run, measured, memory) for run in plan.missing)
     paces = measured_paces(connection, project.id)
     return ExperimentCost(runs, tuple(_bakeoffs(plan, paces)))
 
 
-def measured_trainings(connection: sqlite3.Connection, project: Project) -> list[MeasuredTraining]:
-    """The newest trainings of the home that are done, newest first; the size of a model is that of the project's entry."""
+def measured_trainings(
+    connection: sqlite3.Connection, project: Project, device: Device | None = None
+) -> list[MeasuredTraining]:
+    """The newest trainings of the home that are done, newest first; the size of a model is that of the project's entry.
+
+    With `device` only those on such a one: a CPU's step says nothing of a GPU's.
+    """
     sizes: dict[str, int | None] = {}
     rows = connection.execute(
         """
@@ -143,6 +150,9 @@ def measured_trainings(connection: sqlite3.Connection, project: Project) -> list
         summary = json.loads(row["result"]).get("summary") or {}
         used, steps = summary.get("recipe_used"), summary.get("steps")
         if not isinstance(used, dict) or not steps or summary.get("censored"):
+            continue
+        ran_on = (summary.get("device") or {}).get("type")
+        if device is not None and ran_on is not None and (ran_on == "cuda") != (device == "gpu"):
             continue
         if (name := row["model"] or "") not in sizes:
             sizes[name] = _size(project, name)
@@ -199,7 +209,7 @@ def _expected(
     spec = plan.spec_of(run)
     key = run.task, run.arm.key
     if key not in memory:
-        memory[key] = _pace(spec, run, measured)
+        memory[key] = pace_of(spec.model, spec.recipe, run.task, measured)
     pace, disk = memory[key], _adapter_bytes(spec) if run.role == "final" else 0
     if pace is None:
         return ExpectedRun(run, None, None, disk, None)
@@ -211,19 +221,19 @@ def _expected(
     return ExpectedRun(run, seconds, None if watts is None else seconds * watts, disk, basis)
 
 
-def _pace(
-    spec: TrainSpec, run: ArmRun, measured: Sequence[MeasuredTraining]
+def pace_of(
+    model: ModelEntry, recipe: Recipe, task: str | None, measured: Sequence[MeasuredTraining]
 ) -> tuple[float, float, float | None, Basis] | None:
     """Seconds an example, seconds beside the steps, watts. Of the same model and weights those with the nearest rank count, of
-    the same task before others; else all others, scaled by parameters."""
-    weights = "plain" if spec.recipe.hqq is None else f"{spec.recipe.hqq.bits}-bit"
-    same = [one for one in measured if (one.model, one.weights) == (spec.model.name, weights)]
-    same = [one for one in same if one.task == run.task] or same
+    the same task before others; else all others, scaled by parameters. None where nothing like it was measured."""
+    weights = "plain" if recipe.hqq is None else f"{recipe.hqq.bits}-bit"
+    same = [one for one in measured if (one.model, one.weights) == (model.name, weights)]
+    same = [one for one in same if one.task == task] or same
     if same:
-        nearest = min(abs(one.rank - spec.recipe.rank) for one in same)
-        near = [one for one in same if abs(one.rank - spec.recipe.rank) == nearest]
+        nearest = min(abs(one.rank - recipe.rank) for one in same)
+        near = [one for one in same if abs(one.rank - recipe.rank) == nearest]
         return *_medians(near), "measured"
-    own = _parameters(spec)
+    own = parameters_of(model)
     others = [one for one in measured if one.parameters]
     if not own or not others:
         return None
@@ -242,11 +252,12 @@ def _beside(figures: Sequence[tuple[float, float, float | None]]) -> tuple[float
     return statistics.median(one[1] for one in figures), statistics.median(watts) if watts else None
 
 
-def _parameters(spec: TrainSpec) -> int | None:
-    if spec.model.parameters:
-        return spec.model.parameters
+def parameters_of(model: ModelEntry) -> int | None:
+    """Of the base model: its entry's count, else that of its shape."""
+    if model.parameters:
+        return model.parameters
     try:
-        return total_parameters(spec.model, require_shape(spec.model))
+        return total_parameters(model, require_shape(model))
     except NotPredicted:
         return None
 

@@ -38,6 +38,7 @@ from core.submission.memory_check import MeasuredMemory, Planned, measured_machi
 from core.submission.python_environment import find_python, require
 from core.submission.submit import check_leaks, train_file
 from core.telemetry.newest import jobs_vendor
+from core.vram.estimate import Device
 from core.vram.layers import NotPredicted
 
 BEHIND = ("merge", "convert", "quantize")
@@ -86,6 +87,8 @@ class ExperimentPlan:
     remarks: tuple[str, ...] = ()
     known: StoredExperiment | None = None
     about: Mapping[str, Any] = field(default_factory=dict)
+    device: Device | None = None
+    """What trains here; None where the memory of the machine is unknown."""
 
     def spec_of(self, run: ArmRun) -> TrainSpec:
         """What a trial or a final is told, but for what it chooses."""
@@ -129,7 +132,18 @@ def plan_experiment(
         raise none_left(experiment, left_out)
     remarks = tuple(dict.fromkeys(preparing.remarks))
     return ExperimentPlan(
-        experiment, kind, expansion, tuple(missing), specs, tasks, models, tuple(left_out), remarks, known, about or {}
+        experiment,
+        kind,
+        expansion,
+        tuple(missing),
+        specs,
+        tasks,
+        models,
+        tuple(left_out),
+        remarks,
+        known,
+        about or {},
+        preparing.device,
     )
 
 
@@ -253,6 +267,12 @@ class _Preparing:
         self._once(("packages", spec.packages), lambda: self._packages(spec))
         check_host_memory(spec.host_memory(self.home, self._vendor() is not None))
         return spec
+
+    @property
+    def device(self) -> Device | None:
+        """What trains here."""
+        machine: MeasuredMemory | None = self._once(("machine",), self._machine)
+        return None if machine is None else machine.budget.kind
 
     def _targets(self, model: ModelEntry, recipe: Recipe) -> None:
         if (folder := model_folder(self.home, model)) is not None:
