@@ -9,9 +9,9 @@ from typing import Any, Literal
 from core.files import read_json, write_json
 from core.home import RunDir
 
-Lack = Literal["censored", "failed", "not_ended", "not_started", "gone", "no_model"]
+Lack = Literal["censored", "failed", "not_ended", "not_started", "gone", "no_model", "bad_model"]
 """What became of the job that was to make it: left out by its own trials, an error, an attempt without result or error, no
-attempt; what it made is gone; or the base model could not be fetched."""
+attempt; what it made is gone; the base model could not be fetched; or its files are torn."""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,17 @@ def needs_pull(home: Home, entry: ModelEntry) -> bool:
     return not path.is_file() or path.stat().st_size != entry.wheel.size_bytes
 
 
+def is_usable(home: Home, entry: ModelEntry) -> bool:
+    """Whether the model is on this disk, and its files are whole as far as their headers tell."""
+    if needs_pull(home, entry):
+        return False
+    try:
+        check_model_files(home, entry)
+    except InputError:
+        return False
+    return True
+
+
 def model_folder(home: Home, entry: ModelEntry) -> Path | None:
     """The folder of a model's safetensors and config.json on this disk; None when there is none."""
     if entry.path is not None:

@@ -14,7 +14,7 @@ from core.jobfile.references import parse_reference
 from core.jobfile.served_as import ServedAs
 from core.jobfile.spec import JobFile
 from core.jobfile.train import TrainSpec
-from core.models.files import needs_pull
+from core.models.files import is_usable
 from core.own_paths import read_result
 from core.store.database import open_database
 from core.store.experiments import RunRole, StoredRun
@@ -62,8 +62,8 @@ def covers(home: Home, connection: sqlite3.Connection, bakeoff: int, jobs: Colle
     left_out: dict[str, int | None] = {one["candidate"]: one["job"] for one in summary.get("left_out", ())}
     makers = set(left_out.values())
     models = [one.model for one in spec.candidates if one.model is not None and left_out.get(one.name, 0) is None]
-    return not any(job in makers and _has_something(connection, job) for job in jobs) and all(
-        needs_pull(home, model) for model in models
+    return not any(job in makers and _has_something(connection, job) for job in jobs) and not any(
+        is_usable(home, model) for model in models
     )
 
 

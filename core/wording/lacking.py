@@ -16,6 +16,7 @@ _WHY: dict[Lack, str] = {
     "not_started": "job {job} was not started",
     "gone": "what job {job} made is gone",
     "no_model": "the model is not there",
+    "bad_model": "the model's files are torn",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from core.home import Home, RunDir
 from core.jobfile.bakeoff import IN_PROCESS, BakeoffSpec, CandidateSpec
 from core.jobfile.lacking import Lack, LackingCandidate, note_lacking
 from core.jobfile.references import parse_reference
-from core.models.files import needs_pull
+from core.models.files import is_usable, needs_pull
 from core.own_paths import read_result
 from jobs.context import JobContext
 
@@ -24,7 +24,12 @@ def leave_out_lacking(context: JobContext, spec: BakeoffSpec) -> tuple[LackingCa
     """
     if not spec.lacking_left_out:
         return ()
-    found = tuple(one for candidate in spec.candidates if (one := lack_of(context.home, candidate)) is not None)
+    # A model whose files are torn costs its own candidates, and no others their comparison. Each is looked at once.
+    models = {one.model.name: one.model for one in spec.candidates if one.form in IN_PROCESS and one.model is not None}
+    unusable = {name for name, model in models.items() if not is_usable(context.home, model)}
+    found = tuple(
+        one for candidate in spec.candidates if (one := lack_of(context.home, candidate, unusable)) is not None
+    )
     for one in found:
         of = "" if one.job is None else f" of job {one.job}"
         context.warn("left_out", f"{one.candidate} is left out, since nothing{of} is there: {one.state}")
@@ -39,8 +44,8 @@ def leave_out_lacking(context: JobContext, spec: BakeoffSpec) -> tuple[LackingCa
     return found
 
 
-def lack_of(home: Home, candidate: CandidateSpec) -> LackingCandidate | None:
-    """Why a candidate is not there; None where it is, as far as files tell."""
+def lack_of(home: Home, candidate: CandidateSpec, unusable: Collection[str]) -> LackingCandidate | None:
+    """Why a candidate is not there; None where it is, as far as files tell. `unusable` are models that cannot be loaded."""
     for reference in (candidate.ref, candidate.lora):
         made_by = parse_reference(reference)
         if made_by is None:
@@ -48,8 +53,9 @@ def lack_of(home: Home, candidate: CandidateSpec) -> LackingCandidate | None:
         state, censored = _made(home.run_dir(made_by.job_id), made_by.makes or candidate.form)
         if state is not None:
             return LackingCandidate(candidate.name, made_by.job_id, state, censored)
-    if candidate.form in IN_PROCESS and candidate.model is not None and needs_pull(home, candidate.model):
-        return LackingCandidate(candidate.name, None, "no_model")
+    if candidate.form in IN_PROCESS and candidate.model is not None and candidate.model.name in unusable:
+        absent = needs_pull(home, candidate.model)
+        return LackingCandidate(candidate.name, None, "no_model" if absent else "bad_model")
     return None
 
 

@@ -148,16 +148,17 @@ def test_a_censored_arm_is_asked_by_no_further_bakeoff(home: Lab) -> None:
     assert home.run().bakeoffs == ()
 
 
-def test_an_untrained_model_that_could_not_be_fetched_is_asked_once_it_is_there(
-    home: Lab, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("state", ["no_model", "bad_model"])
+def test_an_untrained_model_that_could_not_be_loaded_is_asked_once_it_can_be(
+    home: Lab, monkeypatch: pytest.MonkeyPatch, state: str
 ) -> None:
     queued = home.run(seeds=1)
     for run in queued.runs:
         home.end(run.job_id, "done")
-    left_out = [{"candidate": "small base", "job": None, "state": "no_model"}]
+    left_out = [{"candidate": "small base", "job": None, "state": state}]
     home.end(queued.bakeoffs[0].job_id, "done", {"left_out": left_out})
     with monkeypatch.context() as absent:
-        absent.setattr("core.submission.experiment_bakeoff.needs_pull", lambda *told: True)
+        absent.setattr("core.submission.experiment_bakeoff.is_usable", lambda *told: False)
         assert home.run().bakeoffs == ()
     assert len(home.run().bakeoffs) == 1
 
