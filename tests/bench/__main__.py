@@ -23,6 +23,7 @@ BENCHMARKS = (
     "checks",
     "fleet",
     "experiment",
+    "experiment_statistics",
     "survival",
     "merge",
     "proof",

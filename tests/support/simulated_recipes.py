@@ -1,14 +1,14 @@
 """Experiments whose truth is known: trainings by recipes that are judged by a few seeds and inputs.
 
-What a seed of an arm scores at an input is the input's difficulty, moved by the arm's effect, by the seed, by how the arm gets
-on with the input, and by how this seed does; each check of an answer then passes by that chance. Without checks the score is
-that number itself.
+What a seed of an arm scores at an input is the input's difficulty, moved by the arm's effect, by the seed, by how the
+arm gets on with the input, and by how this seed does; each check of an answer then passes by that chance. Without checks
+the score is that number itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -22,8 +22,9 @@ _TRUTH = 1_000_000
 
 @dataclass(frozen=True)
 class Truth:
-    """The standard deviations of seeds, of arm × input and of seed × input. `difficulty` is the beta distribution of an input's
-    chance; without one inputs are normal and scores unbounded. `checks` 1: an answer is right or wrong."""
+    """The standard deviations of seeds, of arm × input and of seed × input. `difficulty` is the beta distribution of an
+    input's chance; without one inputs are normal and scores unbounded. `checks` 1: an answer is right or wrong.
+    """
 
     name: str
     seeds: float
@@ -73,10 +74,13 @@ PLAIN, STRONG, BINARY, CEILING, UNSTEADY = (
 
 @dataclass(frozen=True, eq=False)
 class DrawnArms:
-    """Experiments of one truth: `tuned` is runs × arms × seeds × inputs, `untrained` runs × models × inputs."""
+    """Experiments of one truth: `tuned` is runs × arms × seeds × inputs, `untrained` runs × models × inputs. `moved` is
+    runs × arms × seeds: the effect of each training, its seed's with it.
+    """
 
     tuned: np.ndarray
     untrained: np.ndarray
+    moved: np.ndarray
 
     def __len__(self) -> int:
         return len(self.tuned)
@@ -109,16 +113,16 @@ def draw_arms(
     """Experiments of arms with these effects, and of untrained models with theirs, all at the same inputs."""
     difficulty = _difficulty(generator, truth, (runs, 1, 1, inputs))
     of_seeds = np.array([truth.deviation(arm) for arm in range(len(effects))])[None, :, None, None]
+    moved = np.array(effects).reshape(1, -1, 1, 1) + generator.normal(0, 1, (runs, len(effects), seeds, 1)) * of_seeds
     tuned = (
         difficulty
-        + np.array(effects).reshape(1, -1, 1, 1)
-        + generator.normal(0, 1, (runs, len(effects), seeds, 1)) * of_seeds
+        + moved
         + generator.normal(0, truth.arm_inputs / np.sqrt(2), (runs, len(effects), 1, inputs))
         + generator.normal(0, truth.seed_inputs, (runs, len(effects), seeds, inputs))
     )
     own = generator.normal(0, truth.arm_inputs / np.sqrt(2), (runs, len(untrained), inputs))
     models = difficulty[:, 0] + np.array(untrained).reshape(1, -1, 1) + own
-    return DrawnArms(_answered(generator, truth, tuned), _answered(generator, truth, models))
+    return DrawnArms(_answered(generator, truth, tuned), _answered(generator, truth, models), moved[..., 0])
 
 
 def _difficulty(generator: np.random.Generator, truth: Truth, shape: tuple[int, ...]) -> np.ndarray:
@@ -146,5 +150,16 @@ def expected(truth: Truth, effect: float, arm: int = 0, *, tuned: bool = True) -
     return float(np.clip(moved, 0, 1).mean())
 
 
-def without_seed_effect(truth: Truth) -> Truth:
-    return replace(truth, seeds=0.0, second_seeds=None)
+@cache
+def _of_adapters(truth: Truth) -> tuple[np.ndarray, np.ndarray]:
+    """Scores over all inputs of trainings that are moved by so much."""
+    generator = np.random.default_rng(5)
+    moved = np.linspace(-1.5, 1.5, 61)
+    deviation = np.sqrt(truth.arm_inputs**2 / 2 + truth.seed_inputs**2)
+    of_inputs = _difficulty(generator, truth, (200_000,)) + generator.normal(0, 1, 200_000) * deviation
+    return moved, np.array([np.clip(of_inputs + one, 0, 1).mean() for one in moved])
+
+
+def expected_of_adapter(truth: Truth, moved: np.ndarray) -> np.ndarray:
+    """The score of a training over all inputs, by how it is moved. Within about 0.001."""
+    return moved if truth.difficulty is None else np.interp(moved, *_of_adapters(truth))
