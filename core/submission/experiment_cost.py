@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import sqlite3
 import statistics
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Any, Literal
 
 from core.config.model import ModelEntry
 from core.config.project import Project
 from core.config.recipe import Recipe
 from core.errors import BakehouseError
-from core.experiments.arms import Arm, ArmRun
+from core.experiments.arms import CONVERTED, Arm, ArmRun
 from core.jobfile.train import TrainSpec
-from core.submission.expected_time import measured_paces
 from core.submission.experiment_plan import ExperimentPlan
+from core.submission.measured_work import (
+    MeasuredAnswers,
+    MeasuredFile,
+    Sizes,
+    measured_answers,
+    measured_files,
+    seconds_of_answer,
+    seconds_of_file,
+)
 from core.telemetry.run_record import stored_summary
 from core.vram.estimate import Device
 from core.vram.layers import NotPredicted, lora_parameters, require_shape, total_parameters
@@ -25,7 +35,8 @@ from core.vram.layers import NotPredicted, lora_parameters, require_shape, total
 Basis = Literal["measured", "scaled"]
 """`measured`: on the same model and weights. `scaled`: by parameters from others, which holds within a factor of about two."""
 NEWEST = 500
-BYTES_OF_MERGED = 2
+FORWARD_SHARE = 1 / 3
+"""Of an example that is only evaluated: the backward pass of a training takes about twice its forward pass."""
 BYTES_OF_FILE = {"Q8_0": 1.06, "Q6_K": 0.82, "Q5_K_M": 0.71, "Q4_K_M": 0.6, "F16": 2.0, "BF16": 2.0, "F32": 4.0}
 """A parameter in a GGUF file, about; a format that is not here is counted as Q8_0."""
 
@@ -42,17 +53,20 @@ class MeasuredTraining:
     step_seconds: float
     extra_seconds: float
     watts: float | None
+    longest_tokens: int | None = None
 
 
 @dataclass(frozen=True)
 class ExpectedRun:
-    """A run that is missing. None: not known; `disk_bytes` stays behind when it has ended."""
+    """A run that is missing. None: not known; `disk_bytes` stays behind when it has ended. `fits` is the memory forecast of a
+    training."""
 
     run: ArmRun
     seconds: float | None
     joules: float | None
     disk_bytes: int | None
     basis: Basis | None
+    fits: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -66,10 +80,15 @@ class ExpectedBakeoff:
 
 @dataclass(frozen=True)
 class ExperimentCost:
-    """All that is missing. Sums are over what is known; `unknown` are the arms of which no time is."""
+    """All that is missing. Sums are over what is known; `unknown` are the arms of which no time is.
+
+    In a race only `keep` arms are trained in full: of each task and seed the dearest are counted, so that the sum holds
+    whichever go on.
+    """
 
     runs: tuple[ExpectedRun, ...]
     bakeoffs: tuple[ExpectedBakeoff, ...]
+    keep: int | None = None
 
     @property
     def unknown(self) -> tuple[Arm, ...]:
@@ -81,7 +100,7 @@ class ExperimentCost:
 
     @property
     def seconds(self) -> float:
-        of_runs = sum(one.seconds or 0.0 for one in self.runs)
+        of_runs = sum(one.seconds or 0.0 for one in self.counted(self.runs))
         return of_runs + sum(one.seconds or 0.0 for one in self.bakeoffs)
 
     @property
@@ -92,12 +111,31 @@ class ExperimentCost:
     @property
     def joules(self) -> float | None:
         """Of the trainings; None where nothing measured power."""
-        known = [one.joules for one in self.runs if one.joules is not None]
+        known = [one.joules for one in self.counted(self.runs) if one.joules is not None]
         return sum(known) if known else None
 
     @property
     def disk_bytes(self) -> int:
-        return sum(one.disk_bytes or 0 for one in self.runs)
+        return sum(one.disk_bytes or 0 for one in self.counted(self.runs))
+
+    @property
+    def may_not_fit(self) -> tuple[Arm, ...]:
+        """The arms whose training does not fit by the central figure of its forecast."""
+        return tuple({one.run.arm.key: one.run.arm for one in self.runs if one.fits is False}.values())
+
+    def counted(self, runs: Sequence[ExpectedRun]) -> Sequence[ExpectedRun]:
+        """Those of these runs that the sums are over."""
+        if self.keep is None:
+            return runs
+        places: dict[tuple[str, int], dict[str, float]] = {}
+        for one in runs:
+            if one.run.role != "trial":
+                arms = places.setdefault((one.run.task, one.run.seed), {})
+                arms[one.run.arm.key] = arms.get(one.run.arm.key, 0.0) + (one.seconds or 0.0)
+        dearest = {place: sorted(arms, key=arms.__getitem__)[-self.keep :] for place, arms in places.items()}
+        return [
+            one for one in runs if one.run.role == "trial" or one.run.arm.key in dearest[one.run.task, one.run.seed]
+        ]
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -110,6 +148,7 @@ class ExperimentCost:
             "runs": [
                 {"task": one.run.task, "arm": one.run.arm.key, "role": one.run.role, "seed": one.run.seed}
                 | {"lr": one.run.lr, "seconds": one.seconds, "joules": one.joules, "basis": one.basis}
+                | {"disk_bytes": one.disk_bytes, "fits": one.fits}
                 for one in self.runs
             ],
             "bakeoffs": [{"task": one.task, "block": one.block, "seconds": one.seconds} for one in self.bakeoffs],
@@ -123,10 +162,24 @@ def _no_time(one: ExpectedRun) -> bool:
 def experiment_cost(connection: sqlite3.Connection, project: Project, plan: ExperimentPlan) -> ExperimentCost:
     """The cost of what is missing of an experiment, by what this home has measured."""
     measured = measured_trainings(connection, project, plan.device)
+    files = measured_files(connection) if plan.experiment.measure != "adapter" else []
+    sizes: dict[str, int | None] = {name: parameters_of(model) for name, model in plan.models.items()}
+
+    def size_of(name: str) -> int | None:
+        if name not in sizes:
+            sizes[name] = _size(project, name)
+        return sizes[name]
+
     memory: dict[tuple[str, str], tuple[float, float, float | None, Basis] | None] = {}
-    runs = tuple(_expected(plan, run, measured, memory) for run in plan.missing)
-    paces = measured_paces(connection, project.id)
-    return ExperimentCost(runs, tuple(_bakeoffs(plan, paces)))
+    runs = tuple(
+        _expected(plan, run, measured, memory)
+        if run.role in ("trial", "final")
+        else _expected_file(plan, run, files, size_of)
+        for run in plan.missing
+    )
+    answers = measured_answers(connection, project.id)
+    keep = None if plan.experiment.race is None else plan.experiment.race.keep
+    return ExperimentCost(runs, tuple(_bakeoffs(plan, answers, size_of)), keep)
 
 
 def measured_trainings(
@@ -171,6 +224,7 @@ def measured_trainings(
                 step_seconds=a_step / examples,
                 extra_seconds=max(0.0, whole - steps * a_step),
                 watts=_watts(row["telemetry"]),
+                longest_tokens=summary.get("longest_tokens"),
             )
         )
     return found
@@ -201,38 +255,60 @@ def _expected(
     measured: Sequence[MeasuredTraining],
     memory: dict[tuple[str, str], tuple[float, float, float | None, Basis] | None],
 ) -> ExpectedRun:
-    model = plan.models[run.arm.model]
-    if run.role not in ("trial", "final"):
-        parameters = model.parameters or 0
-        size = BYTES_OF_MERGED if run.role == "merge" else BYTES_OF_FILE.get(plan.experiment.measure, 1.06)
-        return ExpectedRun(run, None, None, int(parameters * size), None)
-    spec = plan.spec_of(run)
+    spec = plan.specs[run.task, run.arm.key, run.role, run.lr]
     key = run.task, run.arm.key
     if key not in memory:
-        memory[key] = pace_of(spec.model, spec.recipe, run.task, measured)
+        forecast = spec.forecast
+        longest = forecast.length if forecast is not None and forecast.of_data else None
+        memory[key] = pace_of(spec.model, spec.recipe, run.task, measured, longest)
     pace, disk = memory[key], _adapter_bytes(spec) if run.role == "final" else 0
+    fits = None if spec.forecast is None else spec.forecast.fits
     if pace is None:
-        return ExpectedRun(run, None, None, disk, None)
+        return ExpectedRun(run, None, None, disk, None, fits)
     an_example, extra, watts, basis = pace
     recipe = spec.recipe
-    held = 1 - recipe.eval_fraction
-    steps = recipe.steps_of(max(1, round(plan.tasks[run.task].examples * held)))
-    seconds = steps * recipe.batch_size * recipe.accumulation * an_example + extra
-    return ExpectedRun(run, seconds, None if watts is None else seconds * watts, disk, basis)
+    examples = plan.tasks[run.task].examples
+    held_out = round(examples * recipe.eval_fraction)
+    trained = max(1, examples - held_out)
+    steps, a_step = recipe.steps_of(trained), recipe.batch_size * recipe.accumulation
+    evaluations = math.ceil(steps / (recipe.eval_steps or math.ceil(trained / a_step))) if held_out else 0
+    seconds = (steps * a_step + evaluations * held_out * FORWARD_SHARE) * an_example + extra
+    return ExpectedRun(run, seconds, None if watts is None else seconds * watts, disk, basis, fits)
+
+
+def _expected_file(plan: ExperimentPlan, run: ArmRun, measured: Sequence[MeasuredFile], size_of: Sizes) -> ExpectedRun:
+    """A step between a training and the file that is asked."""
+    parameters = size_of(run.arm.model)
+    measure = plan.experiment.measure if run.role == "quantize" or plan.experiment.measure in CONVERTED else "F16"
+    each = BYTES_OF_FILE.get(measure, 1.06)
+    size = None if parameters is None else int(parameters * each)
+    seconds = seconds_of_file(measured, run.role, run.arm.model, size_of)
+    own = any((one.role, one.model) == (run.role, run.arm.model) for one in measured)
+    return ExpectedRun(run, seconds, None, size, None if seconds is None else "measured" if own else "scaled")
 
 
 def pace_of(
-    model: ModelEntry, recipe: Recipe, task: str | None, measured: Sequence[MeasuredTraining]
+    model: ModelEntry,
+    recipe: Recipe,
+    task: str | None,
+    measured: Sequence[MeasuredTraining],
+    longest: int | None = None,
 ) -> tuple[float, float, float | None, Basis] | None:
     """Seconds an example, seconds beside the steps, watts. Of the same model and weights those with the nearest rank count, of
-    the same task before others; else all others, scaled by parameters. None where nothing like it was measured."""
+    the same task before others; else all others, scaled by parameters. None where nothing like it was measured.
+
+    What was measured for other tasks alone is scaled by the tokens of the longest example, where both are known.
+    """
+    if task is not None and not any(one.task == task for one in measured):
+        measured = [_at_length(one, longest) for one in measured]
     weights = "plain" if recipe.hqq is None else f"{recipe.hqq.bits}-bit"
     same = [one for one in measured if (one.model, one.weights) == (model.name, weights)]
     same = [one for one in same if one.task == task] or same
     if same:
         nearest = min(abs(one.rank - recipe.rank) for one in same)
         near = [one for one in same if abs(one.rank - recipe.rank) == nearest]
-        return *_medians(near), "measured"
+        is_same = task is None or near[0].task == task
+        return *_medians(near), "measured" if is_same else "scaled"
     own = parameters_of(model)
     others = [one for one in measured if one.parameters]
     if not own or not others:
@@ -250,6 +326,12 @@ def _medians(trainings: Sequence[MeasuredTraining]) -> tuple[float, float, float
 def _beside(figures: Sequence[tuple[float, float, float | None]]) -> tuple[float, float | None]:
     watts = [one[2] for one in figures if one[2] is not None]
     return statistics.median(one[1] for one in figures), statistics.median(watts) if watts else None
+
+
+def _at_length(one: MeasuredTraining, longest: int | None) -> MeasuredTraining:
+    if not longest or not one.longest_tokens:
+        return one
+    return replace(one, step_seconds=one.step_seconds * longest / one.longest_tokens)
 
 
 def parameters_of(model: ModelEntry) -> int | None:
@@ -270,18 +352,21 @@ def _adapter_bytes(spec: TrainSpec) -> int | None:
     return lora_parameters(spec.model.shape, recipe.targets, recipe.rank) * (2 if recipe.lora_dtype == "bf16" else 4)
 
 
-def _bakeoffs(plan: ExperimentPlan, paces: Mapping[tuple[str, str], float]) -> Sequence[ExpectedBakeoff]:
-    seeds = plan.experiment.seed_list
-    found = []
-    for block, seed in enumerate(seeds, 1):
-        for task in plan.experiment.tasks:
-            new = sum((run.task, run.role, run.seed) == (task, "final", seed) for run in plan.missing)
-            if not new:
-                continue
-            if block == 1 and plan.known is None and plan.experiment.untrained:
-                new += len({arm.model for arm in plan.expansion.arms})
-            own = [pace for (of_task, _), pace in paces.items() if of_task == task] or list(paces.values())
-            each = plan.tasks[task].inputs * (plan.experiment.repeats or plan.tasks[task].task.repeats)
-            seconds = statistics.median(own) * each * new if own else None
-            found.append(ExpectedBakeoff(task, block, seconds))
-    return found
+def _bakeoffs(plan: ExperimentPlan, measured: Sequence[MeasuredAnswers], size_of: Sizes) -> Iterator[ExpectedBakeoff]:
+    """The bake-offs, by what candidates of the same model took to answer. In a race the dearest that can go on are counted."""
+    experiment, known = plan.experiment, {}
+    for task, model, is_tuned in product(experiment.tasks, plan.models, (False, True)):
+        as_file = experiment.measure != "adapter"
+        pace = seconds_of_answer(measured, task, model, size_of, is_tuned=is_tuned, as_file=as_file)
+        each = plan.tasks[task].inputs * (experiment.repeats or plan.tasks[task].task.repeats)
+        known[task, model, is_tuned] = None if pace is None else pace * each
+    finals = [run for run in plan.missing if run.role == "final"]
+    for (block, seed), task in product(enumerate(experiment.seed_list, 1), experiment.tasks):
+        tuned = [known[task, run.arm.model, True] for run in finals if (run.task, run.seed) == (task, seed)]
+        if not tuned:
+            continue
+        if experiment.race is not None:
+            tuned = sorted(tuned, key=lambda seconds: seconds or 0.0)[-experiment.race.keep :]
+        if block == 1 and plan.known is None and experiment.untrained:
+            tuned += [known[task, model, False] for model in plan.models]
+        yield ExpectedBakeoff(task, block, None if None in tuned else sum(one for one in tuned if one is not None))

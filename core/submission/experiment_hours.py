@@ -90,9 +90,11 @@ def _seconds(plan: ExperimentPlan, cost: ExperimentCost, arms: Collection[str], 
     every = len({one.run.arm.key for one in cost.runs})
     wanted = set(seeds)
     blocks = {plan.experiment.seed_list.index(seed) + 1 for seed in seeds}
-    runs = sum(
-        one.seconds or 0.0
-        for one in cost.runs
-        if one.run.arm.key in arms and (one.run.role == "trial" or one.run.seed in wanted)
+    runs = cost.counted(
+        [one for one in cost.runs if one.run.arm.key in arms and (one.run.role == "trial" or one.run.seed in wanted)]
     )
-    return runs + sum((one.seconds or 0.0) * len(arms) / every for one in cost.bakeoffs if one.block in blocks)
+    share = len(arms) / every
+    if cost.keep is not None:  # the bake-offs of a race are of those that go on
+        share = min(len(arms), cost.keep) / min(every, cost.keep)
+    asked = sum((one.seconds or 0.0) * share for one in cost.bakeoffs if one.block in blocks)
+    return sum(one.seconds or 0.0 for one in runs) + asked

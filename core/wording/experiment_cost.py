@@ -32,7 +32,11 @@ def cost_lines(cost: ExperimentCost) -> Iterator[str]:
         names = listed_arms([arm.name for arm in cost.unknown])
         yield f"not known is how long a training takes of {names}: nothing like it has run in this home"
     if known and not cost.bakeoffs_known:
-        yield "the time of the bake-offs is not in it: none has run in this project"
+        yield "the time of the bake-offs is not in it: nothing like their answers has been asked in this project"
+    if cost.keep is not None:
+        yield f"a race: the {plural(cost.keep, 'arm')} that take longest are counted, whichever go on"
+    if cost.may_not_fit:
+        yield f"▲ may not fit: {listed_arms([arm.name for arm in cost.may_not_fit])}"
 
 
 def chosen_words(chosen: ChosenPart, hours: float) -> str:

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from core.errors import InputError
-from core.submission.experiment_cost import ExperimentCost, experiment_cost
+from core.submission.experiment_cost import ExperimentCost, experiment_cost, measured_trainings
 from core.submission.experiment_hours import within_hours
 from core.submission.experiment_plan import ExperimentPlan
+from core.submission.measured_work import MeasuredFile, seconds_of_file
 from core.wording.experiment_cost import chosen_words, cost_lines
 from tests.support.commands import called
 from tests.support.lab import Lab, lab
@@ -107,6 +108,54 @@ def test_trials_and_bakeoffs_are_counted(home: Lab) -> None:
         home, vary={"model": ["small"]}, hold={"steps": 8}, seeds=1, learning_rates=[1e-3, 1e-4], trial={"steps": 3}
     )
     trials = [one.seconds for one in cost.runs if one.run.role == "trial"]
-    assert trials == [3 * STEP + EXTRA] * 2
+    # Two of eight examples are held out and evaluated once, at a third of what a trained one takes.
+    assert trials == pytest.approx([(3 + 2 / 3) * STEP + EXTRA] * 2)
     assert [(one.task, one.block, one.seconds) for one in cost.bakeoffs] == [("judge", 1, None)]
     assert len(plan.missing) == 3
+
+
+def test_in_a_race_the_dearest_that_can_go_on_are_counted(home: Lab) -> None:
+    train_once(home, "small", 10.0, name="a")
+    train_once(home, "large", 40.0, name="b")
+    plan, cost = priced(home, hold={"steps": 100}, seeds=2, race={"keep": 1}, trial={"steps": 3})
+    trials = sum(one.seconds or 0.0 for one in cost.runs if one.run.role == "trial")
+    assert trials and cost.seconds == pytest.approx(trials + 2 * (100 * 40.0 + EXTRA))
+    one_block = within_hours(plan, cost, (trials + 1.5 * (100 * 40.0 + EXTRA)) / 3600)
+    assert one_block.seeds_left_out == (1,) and not one_block.arms_left_out
+    assert any("a race" in line for line in cost_lines(cost))
+
+
+def test_answers_are_counted_by_the_pace_of_their_model(home: Lab) -> None:
+    queued = home.run("before", vary={"model": ["small"]}, seeds=1)
+    home.end(queued.runs[0].job_id, "done", {})
+    asked = [
+        {"name": "tuned", "ref": f"job:{queued.runs[0].job_id}/adapter", "form": "adapter", "seconds_per_answer": 2.0},
+        {"name": "small base", "ref": None, "form": "base", "seconds_per_answer": 5.0},
+    ]
+    home.end(queued.bakeoffs[0].job_id, "done", {"task": "judge", "candidates": asked})
+    _, cost = priced(home, vary={"model": ["small"], "rank": [2, 4]}, seeds=2)
+    assert [one.seconds for one in cost.bakeoffs] == [6 * (2 * 2.0 + 5.0), 6 * 2 * 2.0]
+    _, other = priced(home, vary={"model": ["large"]}, seeds=1)
+    assert [one.seconds for one in other.bakeoffs] == [None], "neither its answers nor its size are known"
+
+
+def test_a_time_of_another_task_is_scaled_and_a_gpus_is_none_of_a_cpus(home: Lab) -> None:
+    train_once(home, "small", STEP)
+    _, cost = priced(home, vary={"model": ["small"]}, tasks=["judge", "tidy"], hold={"steps": 4}, seeds=1)
+    assert {one.run.task: one.basis for one in cost.runs} == {"judge": "measured", "tidy": "scaled"}
+    with home.database() as connection:
+        set_device = "UPDATE jobs SET result = json_set(result, '$.summary.device', json('{\"type\": \"cuda\"}'))"
+        connection.execute(f"{set_device} WHERE kind = 'train' AND state = 'done'")
+        assert measured_trainings(connection, home.project, "cpu") == []
+        assert len(measured_trainings(connection, home.project, "gpu")) == 1
+
+
+def test_files_that_are_made_of_an_adapter_are_counted_as_they_took_before(home: Lab) -> None:
+    sizes = {"small": 1000, "large": 3000}
+    made = [MeasuredFile("merge", "small", 20.0), MeasuredFile("merge", "small", 40.0)]
+    assert seconds_of_file(made, "merge", "small", sizes.get) == 30.0
+    assert seconds_of_file(made, "merge", "large", sizes.get) == 90.0
+    assert seconds_of_file(made, "convert", "small", sizes.get) is None
+    _, cost = priced(home, vary={"model": ["small"]}, measure="Q4_K_M", seeds=1)
+    assert [one.run.role for one in cost.runs] == ["final", "merge", "convert", "quantize"]
+    assert {one.seconds for one in cost.runs} == {None}
