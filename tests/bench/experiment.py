@@ -17,17 +17,18 @@ from pathlib import Path
 from typing import TypeVar
 from unittest.mock import patch
 
-from core.config.project import load_project
+from core.config.project import Project, load_project
 from core.experiments.arms import expand
 from core.home import Home
 from core.store.database import open_database
 from core.store.experiments import find_experiment, runs_of
 from core.submission.experiment import submit_experiment
-from core.submission.experiment_cost import ExperimentCost, experiment_cost
+from core.submission.experiment_cost import NEWEST, ExperimentCost, experiment_cost
 from core.submission.experiment_hours import within_hours
 from core.submission.experiment_plan import plan_experiment
 from core.vram.budget import Budget
 from tests.bench.command_line import parser
+from tests.support.stored import add_job, step_to
 
 Made = TypeVar("Made")
 ARMS, SEEDS = 200, 3
@@ -73,6 +74,8 @@ def main(arguments: Sequence[str] = ()) -> None:
             LIMIT_SECONDS,
         )
 
+        remember_trainings(home, project)
+
         def priced() -> ExperimentCost:
             with closing(open_database(home)) as connection:
                 return experiment_cost(connection, project, plan)
@@ -82,6 +85,7 @@ def main(arguments: Sequence[str] = ()) -> None:
             tuple(replace(one, seconds=600.0) for one in cost.runs),
             tuple(replace(one, seconds=3600.0) for one in cost.bakeoffs),
         )
+        assert not cost.unknown and cost.is_scaled
         part, fifth = timed("what of it can be done in 8 hours", lambda: within_hours(plan, known, 8.0), LIMIT_SECONDS)
         assert part.arms_left_out and part.seconds <= 8 * 3600
         queued, _ = timed("queueing it", lambda: submit_experiment(home, project, plan, author="bench"))
@@ -99,6 +103,24 @@ def main(arguments: Sequence[str] = ()) -> None:
     )
     assert (len(expansion.arms), len(queued.runs), len(stored), missing) == (ARMS, ARMS * SEEDS, ARMS * SEEDS, 0)
     assert first and second and third and fourth and fifth, f"more than {LIMIT_SECONDS} s"
+
+
+def remember_trainings(home: Home, project: Project) -> None:
+    """As many trainings as are looked at for the cost, done in this home: one model, each at another rank."""
+    used = project.recipe("lora-bf16").model_dump(mode="json")
+    with closing(open_database(home)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        for number in range(NEWEST):
+            summary = {
+                "recipe_used": {**used, "rank": number + 1},
+                "steps": 40,
+                "seconds": 620.0,
+                "seconds_per_step": 15.0,
+                "device": {"type": "cuda", "name": "x"},
+            }
+            job_id = add_job(connection, model="Qwen3-1.7B")
+            step_to(connection, job_id, "done")
+            connection.execute("UPDATE jobs SET result = ? WHERE id = ?", [json.dumps({"summary": summary}), job_id])
 
 
 @contextmanager
