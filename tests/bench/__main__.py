@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark one after the other, an hour.
+"""`make bench`: every benchmark one after the other, three quarters of an hour.
 
 `python -m tests.bench NAME …` runs those that are named, `python -m tests.bench.NAME` one of them with its own options.
 """
@@ -27,7 +27,6 @@ BENCHMARKS = (
     "survival",
     "merge",
     "proof",
-    "experiment_statistics",
 )
 
 

@@ -74,7 +74,6 @@ def _winners(runs: int) -> None:
 def _predictions(runs: int) -> None:
     print("| before and after | truth | predicts % | does not % | regret of top 1, 2, 3: covered %, width |")
     print("|---|---|---|---|---|")
-    print("|---|---|---|---|---|")
     chosen = [one for one in TRUTHS if one.name.startswith(("five checks;", "right or wrong;"))]
     for scenario, (before, after) in SCENARIOS.items():
         for truth in chosen:

@@ -39,8 +39,6 @@ def coverage(intervals: Sequence[Interval], truths: Sequence[float] | float) -> 
     found = [(one.low, one.high, true) for one, true in zip(intervals, of_each.tolist(), strict=True) if one.estimable]
     if not found:
         return Coverage(float("nan"), float("nan"), 1.0)
-    if not found:
-        return Coverage(float("nan"), float("nan"), 1.0)
     low, high, true = np.array(found, float).reshape(-1, 3).T
     held = (low <= true + 1e-9) & (true <= high + 1e-9)
     return Coverage(float(held.mean()), float(np.median(high - low)), 1 - len(found) / len(intervals))
