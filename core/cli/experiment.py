@@ -13,6 +13,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "core.cli.experiment_show:show",
         "How far one is, and what it answers: arms, differences, what to run next.",
     ),
+    "report": ("core.cli.experiment_report:report", "A report to read, print or publish, as HTML or Markdown."),
     "run": ("core.cli.experiment_run:run", "Queue what is missing of an experiment."),
 }
 

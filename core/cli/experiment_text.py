@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from core.bakeoff.figures import signed
 from core.bakeoff.short_names import heads
@@ -10,8 +10,10 @@ from core.cli.text_grid import MIN_WIDTH, blocks, wrap
 from core.experiments.forest import drawn, extent, forest_rows
 from core.experiments.shown import ShownExperiment, ShownTask
 from core.experiments.standing import ArmStanding
+from core.experiments.tables import ExperimentTable
 from core.format import SCORE_SCALE, data_size, duration
 from core.scoring.scorer import Part
+from core.wording.experiment_tables import heads_of, rows_of, title_of
 from core.wording.experiments import (
     MARKS,
     STANDS,
@@ -36,6 +38,16 @@ def experiment_text(shown: ShownExperiment, width: int) -> Iterator[str]:
     for task in shown.tasks:
         yield ""
         yield from _task(shown, task, width)
+
+
+def tables_text(tables: Sequence[ExperimentTable], width: int) -> Iterator[str]:
+    """Tables below each other, no line wider than `width` (at least 60 columns)."""
+    width = max(width, MIN_WIDTH)
+    for number, table in enumerate(tables):
+        if number:
+            yield ""
+        yield from wrap(title_of(table), width)
+        yield from blocks([heads_of(table), *rows_of(table)], width)
 
 
 def _task(shown: ShownExperiment, task: ShownTask, width: int) -> Iterator[str]:

@@ -177,7 +177,7 @@ def test_what_an_experiment_tries_is_neither_a_challenger_nor_how_its_task_is_tr
 
 @pytest.mark.parametrize("state", get_args(Lack))
 def test_every_lack_has_words_that_name_the_candidate_and_its_job(state: Lack) -> None:
-    job = None if state == "no_model" else 12
+    job = None if state in ("no_model", "bad_model") else 12
     said = lacking_words([LackingCandidate("judge r8", job, state)])
     assert said.startswith("Left out: judge r8 (") and ("job 12" in said) is (job is not None)
 

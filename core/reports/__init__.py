@@ -1,0 +1,1 @@
+"""Reports that stand by themselves: a file to read, print or publish."""
