@@ -18,7 +18,8 @@ for r_a seeds and n inputs. It is estimated by the sum of two parts that can be 
 s_a being the deviation between the seeds' means, s_d that between the inputs' contrasts (each over the mean of its
 seeds), by the cluster-robust formula of `paired` where inputs share a source. Both parts hold the last term, so V counts
 that one twice: the interval is too wide where E is all there is (by √2 at most) and right where it is not. To subtract
-it, as an analysis of variance does, covers 79 % in the worst case simulated where the degrees are those of what is kept. The degrees of freedom are those of Satterthwaite (Biometrics Bulletin 2:110, 1946): V²/Σ(V_k²/df_k), with
+it, as an analysis of variance does, covers 79 % in the worst case simulated where the degrees are those of what is
+kept. The degrees of freedom are those of Satterthwaite (Biometrics Bulletin 2:110, 1946): V²/Σ(V_k²/df_k), with
 r_a − 1 for each arm and n − 1 for the inputs. `docs/statistics.md` has the coverage by simulation, beside intervals over
 inputs alone and over seeds alone.
 
