@@ -39,6 +39,8 @@ def report(
         for option, file, make in (("--html", as_html, html_report), ("--markdown", as_markdown, markdown_report))
         if file is not None
     ]
+    if len({file.resolve() for file, _ in wanted}) < len(wanted):
+        raise InputError("both reports would go to one file", code="same_file", file=as_html, remedy="name two files")
     for file, _ in wanted:
         if file.exists() and not force:
             raise InputError(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from core.bakeoff.figures import signed
 from core.experiments.tables import ExperimentTable, Value
-from core.format import SCORE_SCALE, data_size, duration, parameters, score_figure
+from core.format import SCORE_SCALE, data_size, duration, energy, parameters, score_figure
 
 TITLES: Mapping[str, str] = {
     "base-scores": "Scores before training",
@@ -48,14 +48,14 @@ SHOWN: Mapping[str, Callable[[Value], str]] = {
     "old_score": _number(score_figure),
     "new_score": _number(score_figure),
     "parameters": _number(lambda value: parameters(int(value))),
-    "trainable": _number(lambda value: parameters(int(value))),
+    "trainable": _number(lambda value: f"{value / 1e3:.0f} k" if value < 9_950_000 else parameters(int(value))),
     "trainable_share": _number(lambda value: f"{100 * value:.2f} %"),
     "peak_bytes": _number(data_size),
     "old_bytes": _number(data_size),
     "new_bytes": _number(data_size),
-    "seconds_a_step": _number(lambda value: f"{value:.1f} s"),
+    "seconds_a_step": _number(lambda value: f"{value:.1f} s" if value >= 9.95 else f"{value:.2f} s"),
     "seconds": _number(duration),
-    "joules": _number(lambda value: f"{value / 3600:.0f} Wh"),
+    "joules": _number(lambda value: energy(value / 3600)),
     "rank": _number(lambda value: f"{value:g}"),
 }
 """How the values of a column are read; of all others texts are themselves and numbers are scores."""

@@ -20,6 +20,7 @@ from core.home import Home
 from core.reports.experiment_report import html_report, markdown_report
 from core.reports.svg import ForestMark, Slope, forest_svg, slopes_svg
 from core.store.database import open_database
+from core.wording.experiment_tables import value_words
 from tests.support.commands import called
 from tests.support.stored_experiment import LARGE, NAME, PEAKS, SMALL, STEP_SECONDS, home_with_experiment
 
@@ -118,6 +119,31 @@ def test_charts_of_odd_values_are_charts_still() -> None:
         assert all(0 <= place <= 1000 for place in places)
 
 
+def test_no_label_of_a_chart_is_cut_off() -> None:
+    names = [f"SmolLM2-135M-Instruct 4-bit r16 attempt {number}" for number in range(24)]
+    words = "−0.50, no interval: all inputs and seeds say the same"
+    for chart in (
+        forest_svg([ForestMark(name, -0.1, None, None, words) for name in names], "t"),
+        slopes_svg([Slope(name, 0.0, 0.01) for name in names], "t"),
+    ):
+        drawing = ElementTree.fromstring(chart)
+        width, height = (float(one) for one in drawing.get("viewBox", "").split()[2:])
+        heights = []
+        for one in drawing.iter("{http://www.w3.org/2000/svg}text"):
+            x, y, room = float(one.get("x", 0)), float(one.get("y", 0)), 7 * len(one.text or "")
+            assert 0 <= y <= height
+            assert (x - room >= 0) if one.get("text-anchor") == "end" else (x + room / 2 <= width)
+            assert one.get("text-anchor") != "start" or x + room <= width
+            heights += [y] if (one.text or "").startswith("SmolLM2") else []
+        gaps = [below - above for above, below in zip(sorted(heights), sorted(heights)[1:], strict=False)]
+        assert len(heights) == len(names) and min(gaps) >= 15.9
+
+
+def test_figures_of_a_small_training_are_not_rounded_to_nothing() -> None:
+    shown = [value_words(*one) for one in (("trainable", 460_800), ("joules", 1080.0), ("seconds_a_step", 0.04))]
+    assert shown == ["461 k", "0.3 Wh", "0.04 s"]
+
+
 def test_the_commands_write_and_never_over_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -133,6 +159,9 @@ def test_the_commands_write_and_never_over_a_file(
     assert code == 2 and "--force" in problem and text.read_text() == "mine"
     assert called(capsys, [*words, "--force"])[0] == 0 and text.read_text().startswith("# Which model")
     assert called(capsys, ["experiment", "report", NAME, *at])[1].startswith("# Which model")
+    both = tmp_path / "both"
+    code, _, problem = called(capsys, [*words[:5], "--html", str(both), "--markdown", str(both)])
+    assert code == 2 and "one file" in problem and not both.exists()
     for table in TABLES:
         assert called(capsys, ["experiment", "show", NAME, *at, "--table", table])[0] == 0
     document = json.loads(called(capsys, ["experiment", "show", NAME, *at, "--table", "training", "--json"])[1])
