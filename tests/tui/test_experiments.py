@@ -20,6 +20,7 @@ from tui.screens.experiment import ExperimentScreen
 from tui.screens.experiments import ExperimentsScreen
 from tui.screens.job import JobScreen
 from tui.screens.results import Results
+from tui.screens.write_report import AskReport
 from tui.widgets.experiment_rows import experiment_list_rows, experiment_rows
 
 
@@ -73,6 +74,56 @@ async def test_from_the_list_to_the_answer_and_on_to_what_it_is_made_of(
         assert pilot.app.screen is screen
         await pilot.press("escape")
         assert isinstance(pilot.app.screen, ExperimentsScreen)
+
+
+async def test_the_end_of_the_answer_is_reached_though_an_arm_is_selected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, project, _ = stored(tmp_path)
+    async with live(home, project, monkeypatch, size=(80, 24)) as pilot:
+        await pilot.press("E")
+        await seen(pilot, lambda: NAME in text_of(pilot, "#rows"), "the experiments")
+        await pilot.press("enter")
+        screen = pilot.app.screen
+        assert isinstance(screen, ExperimentScreen)
+        await seen(pilot, lambda: "wins" in text_of(pilot, "#rows"), "the answer")
+        last = f"→ Ship {SMALL} bf16."
+        for far in (("G",), ("space",) * 4, ("j",) * 60):
+            await pilot.press("g", "right_square_bracket")
+            assert screen.selected is not None and last not in text_of(pilot, "#rows")
+            await pilot.press(*far)
+            assert last in text_of(pilot, "#rows"), far
+
+
+async def test_the_report_is_written_by_a_key_and_over_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, project, _ = stored(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    async with live(home, project, monkeypatch) as pilot:
+        await pilot.press("E")
+        await seen(pilot, lambda: NAME in text_of(pilot, "#rows"), "the experiments")
+        await pilot.press("enter")
+        screen = pilot.app.screen
+        assert isinstance(screen, ExperimentScreen)
+        await seen(pilot, lambda: screen.found, "the answer")
+        await pilot.pause()
+        assert "w report" in keys_of(pilot)
+        for form, ending, head in (("HTML", "html", "<!doctype html>"), ("Markdown", "md", "# ")):
+            await pilot.press("w")
+            dialog = pilot.app.screen
+            assert isinstance(dialog, AskReport)
+            if form == "Markdown":
+                await pilot.press("l")
+            file = tmp_path / f"{NAME}.{ending}"
+            assert dialog.chosen().file == file and f"report {NAME} --{form.lower()} {file}" in dialog.command
+            await pilot.press("enter")
+            await seen(pilot, file.exists, f"the report as {form}")
+            assert file.read_text().lower().startswith(head) and f"{SMALL} bf16" in file.read_text()
+        told: list[str] = []
+        monkeypatch.setattr(screen.context, "post", lambda message: told.append(message.text))
+        before = file.read_bytes()
+        await pilot.press("w", "l", "enter")
+        await seen(pilot, lambda: told, "what came of it")
+        assert "the file is there already" in told[0] and file.read_bytes() == before
 
 
 async def test_a_file_that_was_not_run_shows_what_it_would_queue(

@@ -75,3 +75,27 @@ async def test_what_is_wrong_is_told_beside_its_field_and_queues_nothing(
         assert form.current is not None and "not known" in form.current.problem
         form.action_queue()
         assert pilot.app.screen is form and not home.kinds()
+
+
+async def test_all_that_a_tournament_comes_to_can_be_read_on_a_small_terminal(
+    home: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with live(home.home, home.project, monkeypatch, size=(80, 24)) as pilot:
+        form = await opened(pilot)
+        assert "…" not in text_of(pilot, ".note").replace("4-bit, …", ""), "what a field means is whole"
+        form.ticked["tasks"] = ["judge", "tidy"]
+        fill(form, steps="4", rates="1e-3 2e-3")
+        form.query_one("#hours", TextField).focus()
+        await seen(pilot, lambda: form.current is not None, "what it comes to")
+        await pilot.pause()
+        assert (
+            "rows below" in text_of(pilot, "#outlook") and " ".join(text_of(pilot, "#command").split()) == form.command
+        )
+        read = ""
+        for _ in range(10):
+            read += text_of(pilot, "#outlook")
+            await pilot.press("pagedown")
+        assert all(f". {model}" in read for model in ("small", "large", "other"))
+        assert "below" not in text_of(pilot, "#outlook")
+        await pilot.press(*["pageup"] * 10)
+        assert "rows below" in text_of(pilot, "#outlook")

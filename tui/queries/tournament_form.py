@@ -123,6 +123,8 @@ def _task(project: Project, name: str) -> Entrant:
     """A task needs examples to learn from and golden inputs to be measured by."""
     try:
         task = project.task(name)
+        if task.data.train is None:
+            return Entrant(name, problem="no training data")
         inputs = len(project.golden(task).inputs)
         project.train_file(task)
     except BakehouseError as error:

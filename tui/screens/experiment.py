@@ -9,7 +9,7 @@ from textual.message import Message
 
 from core.text import printable
 from tui.actions import AUTHOR, RequestDone
-from tui.commands import ENDS, Command, bindings, command
+from tui.commands import ENDS, Command, bindings, command, scrolling
 from tui.context import Context
 from tui.lines import Line
 from tui.model.snapshot import Snapshot
@@ -17,6 +17,7 @@ from tui.queries.failures import ask_beside
 from tui.screens.job import JobScreen
 from tui.screens.results import Results
 from tui.screens.rows_screen import RowsScreen, problem_rows
+from tui.screens.write_report import ask_report
 from tui.widgets.experiment_rows import experiment_rows, ranked_arms
 
 if TYPE_CHECKING:
@@ -28,8 +29,7 @@ NO_BAKEOFF = "No bake-off of this experiment has ended yet."
 class ExperimentScreen(RowsScreen):
     heading = "Experiment"
     commands: ClassVar[tuple[Command, ...]] = (
-        command("j ↓", "down", "Scroll down", "j,down", "scroll(1)", rank=0, palette=False),
-        command("k ↑", "up", "Scroll up", "k,up", "scroll(-1)", rank=0, palette=False),
+        *scrolling("Scroll down", "Scroll up"),
         command("] [", "arm", "The next arm, the arm before", "right_square_bracket", "arm(1)", rank=2, palette=False),
         command("[", "arm before", "The arm before", "left_square_bracket", "arm(-1)", rank=0, palette=False),
         command(
@@ -71,6 +71,16 @@ class ExperimentScreen(RowsScreen):
             lambda screen: not screen.busy,
             rank=3,
             short="run",
+        ),
+        command(
+            "w",
+            "report",
+            "Write a report to read, print or publish: answer, charts, tables, caveats, method",
+            "w",
+            "report",
+            lambda screen: screen.found is not None,
+            rank=2,
+            unless="The experiment is still being read.",
         ),
         command("r", "read again", "Look again", "r", "read", lambda screen: not screen.reading, rank=4),
         *ENDS,
@@ -189,6 +199,20 @@ class ExperimentScreen(RowsScreen):
             self.selected = keys[max(0, min(len(keys) - 1, at))]
             self._paint()
 
+    def action_scroll(self, step: int) -> None:
+        self._let_go()
+        super().action_scroll(step)
+
+    def action_go(self, end: bool) -> None:
+        self._let_go()
+        super().action_go(end)
+
+    def _let_go(self) -> None:
+        """No arm is selected any more: a selected row is kept in sight, and what stands far below would never be."""
+        if self.selected is not None:
+            self.selected = None
+            self._paint()
+
     def action_turn(self) -> None:
         self.task_number += 1
         self._paint()
@@ -232,6 +256,9 @@ class ExperimentScreen(RowsScreen):
             self.context.feed.wake()
         self.action_read()
         self._paint()
+
+    def action_report(self) -> None:
+        ask_report(self.app, self.context, self.experiment)
 
     def action_leave(self) -> None:
         self.app.pop_screen()

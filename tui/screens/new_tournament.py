@@ -16,7 +16,7 @@ from tui import actions
 from tui.actions import RequestDone
 from tui.commands import Command, bindings, command, hint
 from tui.context import Context
-from tui.lines import Line, folded
+from tui.lines import Line, folded, wrapped
 from tui.model.snapshot import Snapshot
 from tui.queries.tournament_form import (
     AskedTournament,
@@ -37,15 +37,17 @@ if TYPE_CHECKING:
     from core.home import Home
 
 TYPING_SECONDS = 0.4
+# No wider than a terminal of 80 columns shows whole.
 FIELDS: dict[str, tuple[str, str]] = {
-    "ways": ("bf16 and 4-bit, or as the recipe", "bf16, 4-bit, … : what the frozen weights are"),
+    "ways": ("bf16 and 4-bit, or as the recipe", "the frozen weights: bf16, 4-bit, …"),
     "steps": ("of the recipe's epochs", "optimizer steps, the same for all"),
-    "rates": ("three around the recipe's", "learning rates to try; one: no trials"),
-    "seeds": ("3", "trainings of each arm; two give no interval"),
-    "hours": ("all of it", "only what can be done in so many hours"),
+    "rates": ("three around the recipe's", "learning rates; one: no trials"),
+    "seeds": ("3", "of each arm; two give no interval"),
+    "hours": ("all of it", "only what fits into so many hours"),
 }
 """By field: what stands there while it is empty, and what it means."""
 WIDE = 100
+MOST_COMMAND_ROWS = 3
 
 
 class NewTournament(CommandScreen):
@@ -61,6 +63,26 @@ class NewTournament(CommandScreen):
             "The list or field before",
             "shift+tab",
             "app.focus_previous",
+            rank=0,
+            palette=False,
+        ),
+        command(
+            "page down",
+            "rows below",
+            "The further rows of what it comes to",
+            "pagedown",
+            "page(1)",
+            lambda screen: not screen.in_list,
+            rank=2,
+            palette=False,
+        ),
+        command(
+            "page up",
+            "rows above",
+            "The rows before of what it comes to",
+            "pageup",
+            "page(-1)",
+            lambda screen: not screen.in_list,
             rank=0,
             palette=False,
         ),
@@ -82,7 +104,8 @@ class NewTournament(CommandScreen):
         with Horizontal(id="lists"):
             yield TickList("Tasks", id="tasks")
             yield TickList("Models; none ticked: every one that fits", id="models")
-        with Vertical(id="form"):
+        with Vertical(id="form") as form:
+            form.border_title = "How they are trained"
             for key, (placeholder, about) in FIELDS.items():
                 with Horizontal(classes="field"):
                     yield _said(f"label-{key}", "label", key)
@@ -242,7 +265,10 @@ class NewTournament(CommandScreen):
             self.query_one(f"#note-{key}", TextPanel).update([note])
         self.query_one(RowsView).update(Line("What it comes to"), self._rows)
         words = self.command if self.ticked["tasks"] and not wrong else ""
-        self.query_one("#command", TextPanel).update([Line(f" {words}", "dim")])
+        shown, rows = self.query_one("#command", TextPanel), list(wrapped(words, max(20, self.app.size.width - 2)))
+        rows = rows[:MOST_COMMAND_ROWS]
+        shown.styles.height = max(1, len(rows))
+        shown.update([Line(f" {row}", "dim") for row in rows])
         self.query_one(Footer).paint()
 
     def _rows(self, width: int, height: int) -> list[Line]:
@@ -263,7 +289,8 @@ class NewTournament(CommandScreen):
             return [Line("looking at each model: which way it fits, and what it takes …", "busy")]
         rows = folded(Line(f"✗ {printable(found.problem)}", "bad"), width) if found.problem else []
         if found.cost is not None:
-            rows += [part for text in cost_lines(found.cost) for part in folded(Line(text, "bold"), width)]
+            for place, text in enumerate(cost_lines(found.cost)):
+                rows += folded(Line(text, "warn" if text.startswith("▲") else "text" if place else "bold"), width)
         if found.chosen is not None and found.asked.hours is not None:
             rows += folded(Line(chosen_words(found.chosen, found.asked.hours), "good"), width)
         if found.plan is not None:
@@ -289,6 +316,10 @@ class NewTournament(CommandScreen):
             words += [word for value in values for word in (option, value)]
         words += self.entrants.option if self.entrants is not None else ()
         return " ".join(map(shlex.quote, words))
+
+    def action_page(self, step: int) -> None:
+        rows = self.query_one(RowsView)
+        rows.scroll_rows(step * max(1, rows.size.height - 3))
 
     # Acts
 

@@ -180,7 +180,9 @@ def forest_lines(names: Mapping[str, str], task: ShownTask, part: Part, width: i
     ]
     for row, text in zip(rows, told, strict=True):
         line = Line("✗ " if row.worse else "  ", "bad").add(short.of[names[row.arm]]).cut(name - 1).to(name)
-        line.add(drawn(row, low, high, plot), "bad" if row.worse else "good" if row.effect is None else "text")
+        before, rule, after = drawn(row, low, high, plot).partition("│")  # no difference: a line of no arm's colour
+        role = "bad" if row.worse else "good" if row.effect is None else "text"
+        line.add(before, role).add(rule, "dim").add(after, role)
         if beside:
             lines.append(line.add(f"  {text}"))
         else:
