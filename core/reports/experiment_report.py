@@ -51,7 +51,7 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Piece:
+class ReportPart:
     """A part of a report: a heading with sentences, charts and tables below it."""
 
     heading: str
@@ -61,33 +61,35 @@ class Piece:
     bullets: tuple[str, ...] = field(default=())
 
 
-def pieces(source: TableSource, now: float) -> Iterator[Piece]:
+def pieces(source: TableSource, now: float) -> Iterator[ReportPart]:
     """The report in its order."""
     shown = source.shown
     experiment = shown.runs.experiment
     lead = [asked_words(experiment, len(shown.stored.arms)), held_words(experiment), standing_words(shown.standing)]
-    yield Piece(
+    yield ReportPart(
         experiment.question or shown.stored.name,
         (*lead, f"Bakehouse, {time.strftime('%Y-%m-%d %H:%M', time.localtime(now))}"),
     )
     for task in shown.tasks:
         yield from _of_task(shown, task)
     tables = [table for make in TABLES.values() for table in make(source) if table.rows]
-    yield Piece("Tables", tables=tuple(tables))
-    yield Piece("Method", bullets=METHOD)
+    yield ReportPart("Tables", tables=tuple(tables))
+    yield ReportPart("Method", bullets=METHOD)
 
 
-def _of_task(shown: ShownExperiment, task: ShownTask) -> Iterator[Piece]:
+def _of_task(shown: ShownExperiment, task: ShownTask) -> Iterator[ReportPart]:
     names, answer = shown.names, task.answer
     charts = [chart for part in answer.parts for chart in _charts(shown, task, part)]
     said = tuple(answer_lines(answer, names))
-    yield Piece(f"{task.name}: {headline(answer, names)}", said[1:], tuple(charts))
+    yield ReportPart(f"{task.name}: {headline(answer, names)}", said[1:], tuple(charts))
     if answer.caveats:
-        yield Piece(
+        yield ReportPart(
             f"{task.name}: before you believe it", bullets=tuple(caveat_words(one, names) for one in answer.caveats)
         )
     if answer.next_steps:
-        yield Piece(f"{task.name}: to sharpen it", bullets=tuple(next_words(one, names) for one in answer.next_steps))
+        yield ReportPart(
+            f"{task.name}: to sharpen it", bullets=tuple(next_words(one, names) for one in answer.next_steps)
+        )
 
 
 def _charts(shown: ShownExperiment, task: ShownTask, part: Part) -> Iterator[Chart]:

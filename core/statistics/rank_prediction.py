@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from core.statistics.paired import ALPHA, LEVEL, Interval
+from core.statistics.paired import ALPHA, LEVEL, ROUNDING, Interval
 from core.statistics.recipe_effect import Effect, bound, recipe_difference
 from core.statistics.recipe_ranking import adjusted_p
 from core.statistics.seed_scores import SeedScores
@@ -195,6 +195,9 @@ def kendall(before: Sequence[float], after: Sequence[float]) -> tuple[float | No
     rows, columns = drawn[:, :, None], drawn[:, None, :]
     taus = _tau_b(signs[0][rows, columns], signs[1][rows, columns])
     low, high = np.nanquantile(taus, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    if high - low <= ROUNDING:
+        # The order is the same throughout: so few models cannot say how sure that is.
+        return float(found), Interval(None, None, "interval not estimable: every sample of the models says the same")
     return float(found), Interval(float(low), float(high))
 
 

@@ -297,17 +297,19 @@ def pace_of(
     """Seconds an example, seconds beside the steps, watts. Of the same model and weights those with the nearest rank count, of
     the same task before others; else all others, scaled by parameters. None where nothing like it was measured.
 
-    What was measured for other tasks alone is scaled by the tokens of the longest example, where both are known.
+    What was measured for another task is scaled to `longest`, the tokens of the longest example, where both are known; without a
+    task all of it is, so that two models that were trained on different data can be compared.
     """
-    if task is not None and not any(one.task == task for one in measured):
-        measured = [_at_length(one, longest) for one in measured]
+    measured = [one if task is not None and one.task == task else _at_length(one, longest) for one in measured]
     weights = "plain" if recipe.hqq is None else f"{recipe.hqq.bits}-bit"
     same = [one for one in measured if (one.model, one.weights) == (model.name, weights)]
     same = [one for one in same if one.task == task] or same
     if same:
         nearest = min(abs(one.rank - recipe.rank) for one in same)
         near = [one for one in same if abs(one.rank - recipe.rank) == nearest]
-        is_same = task is None or near[0].task == task
+        is_same = (
+            near[0].task == task if task is not None else all(longest in (None, one.longest_tokens) for one in near)
+        )
         return *_medians(near), "measured" if is_same else "scaled"
     own = parameters_of(model)
     others = [one for one in measured if one.parameters]

@@ -72,16 +72,23 @@ def compared(
     measured: Sequence[MeasuredTraining],
 ) -> list[ComparedTraining]:
     """Each pair as it would be trained under a budget; `measured` are trainings on such a device."""
-    return [_one(model, recipe, budget, calibration, measured) for model, recipe in pairs]
+    # Steps of equal data alone compare: all are told for examples as long as those of the newest training.
+    longest = next((one.longest_tokens for one in measured if one.longest_tokens), None)
+    return [_one(model, recipe, budget, calibration, measured, longest) for model, recipe in pairs]
 
 
 def _one(
-    model: ModelEntry, recipe: Recipe, budget: Budget, calibration: Calibration, measured: Sequence[MeasuredTraining]
+    model: ModelEntry,
+    recipe: Recipe,
+    budget: Budget,
+    calibration: Calibration,
+    measured: Sequence[MeasuredTraining],
+    longest: int | None,
 ) -> ComparedTraining:
     trainable = None
     with contextlib.suppress(NotPredicted):
         trainable = lora_parameters(require_shape(model), recipe.targets, recipe.rank)
-    pace = pace_of(model, recipe, None, measured)
+    pace = pace_of(model, recipe, None, measured, longest)
     examples = recipe.batch_size * recipe.accumulation
     return ComparedTraining(
         row(model, recipe, budget, calibration),

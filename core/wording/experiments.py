@@ -164,7 +164,9 @@ def prediction_lines(part: Part, found: RankPrediction) -> Iterator[str]:
     for regret in found.regrets:
         yield f"  {regret_words(regret)}"
     if found.tau is not None:
-        yield f"  Kendall's τ {found.tau:+.2f} {_plain(found.tau_interval.low, found.tau_interval.high)}, bootstrap over models"
+        between = _plain(found.tau_interval.low, found.tau_interval.high)
+        told = f"{between}, bootstrap over models" if between else "without an interval: the models are too few to tell"
+        yield f"  Kendall's τ {found.tau:+.2f} {told}"
 
 
 def regret_words(regret: Regret) -> str:

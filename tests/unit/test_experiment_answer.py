@@ -11,6 +11,7 @@ import pytest
 
 from core.experiments.answer import TaskAnswer, answer_of
 from core.experiments.evidence import RunCost
+from core.statistics.rank_prediction import TrainedModel, rank_prediction
 from core.statistics.seed_scores import SeedScores
 from tests.support.experiment_evidence import arm_evidence, part_scores, task_evidence
 
@@ -198,11 +199,26 @@ def test_the_answer_is_plain_json() -> None:
     assert document["ranking"]["pairs"][0]["effect"]["interval"]["low"] is not None
 
 
+MIXED = [("a", 1, 2), ("b", 2, 1), ("c", 3, 5), ("d", 4, 3), ("e", 5, 4)]
+
+
+def _flat(name: str, score: float) -> SeedScores:
+    inputs = tuple(f"i{number}" for number in range(4))
+    return SeedScores(name, np.full((1, 4), score), inputs, {one: one for one in inputs}, seeded=False)
+
+
 def test_five_models_have_a_tau_with_an_interval_over_models() -> None:
     means = {f"m{place}": 0.2 + 0.1 * place for place in range(5)}
     arms = [arm_evidence(name, 0.9 - mean / 2) for name, mean in means.items()]
     prediction = answer_of(task_evidence(arms, means)).predictions["content"]
     assert prediction.tau == pytest.approx(-1.0)
-    assert (prediction.tau_interval.low, prediction.tau_interval.high) == pytest.approx((-1.0, -1.0))
+    # Every sample has the same order: an interval of no width would look like certainty.
+    assert not prediction.tau_interval.estimable and prediction.tau_interval.reason
+    mixed = rank_prediction(
+        [TrainedModel(name, _flat(name, 0.1 * before), (_flat(name, 0.1 * after),)) for name, before, after in MIXED]
+    )
+    assert mixed is not None and mixed.tau is not None
+    low, high = mixed.tau_interval.low, mixed.tau_interval.high
+    assert low is not None and high is not None and low < mixed.tau < high
     assert [len(one.trained) for one in prediction.regrets] == [1, 2, 3]
     assert part_scores("m0", 0.2)["format"].seeds == 3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,20 @@ def test_the_time_of_a_step_is_measured_scaled_or_unknown() -> None:
     assert large.seconds_a_step == pytest.approx(2.0 * own / other * examples)
     said = " ".join(comparison_notes([small, large]))
     assert "factor of about two" in said and "not known" not in said
+
+
+def test_steps_that_were_measured_on_other_data_are_compared_at_equal_lengths() -> None:
+    """A small model on long examples is no slower than a large one on short ones: what is compared is the model."""
+    long, short = 2000, 250
+    small = replace(measured("Qwen3-4B", "plain", 4_000_000_000, 4e-3 * long), longest_tokens=long)
+    large = replace(measured("Qwen3-8B", "4-bit", 8_000_000_000, 8e-3 * short), task="planner", longest_tokens=short)
+    for order in ((small, large), (large, small)):
+        one, other = trainings(*order)
+        examples = [side.row.recipe.batch_size * side.row.recipe.accumulation for side in (one, other)]
+        assert one.seconds_a_step is not None and other.seconds_a_step is not None
+        ratio = other.seconds_a_step / examples[1] / (one.seconds_a_step / examples[0])
+        assert ratio == pytest.approx(2.0)
+        assert {one.basis, other.basis} == {"measured", "scaled"}, "the one of other data is scaled"
 
 
 def test_share_and_peak_follow_from_shape_and_recipe() -> None:
