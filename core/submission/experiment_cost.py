@@ -297,8 +297,8 @@ def pace_of(
     """Seconds an example, seconds beside the steps, watts. Of the same model and weights those with the nearest rank count, of
     the same task before others; else all others, scaled by parameters. None where nothing like it was measured.
 
-    What was measured for another task is scaled to `longest`, the tokens of the longest example, where both are known; without a
-    task all of it is, so that two models that were trained on different data can be compared.
+    What was measured for another task is scaled to `longest`, the tokens of the longest example, where both are known;
+    without a task all of it is, so that two models that were trained on different data can be compared.
     """
     measured = [one if task is not None and one.task == task else _at_length(one, longest) for one in measured]
     weights = "plain" if recipe.hqq is None else f"{recipe.hqq.bits}-bit"

@@ -88,8 +88,9 @@ async def test_all_that_a_tournament_comes_to_can_be_read_on_a_small_terminal(
         form.query_one("#hours", TextField).focus()
         await seen(pilot, lambda: form.current is not None, "what it comes to")
         await seen(pilot, lambda: "rows below" in text_of(pilot, "#outlook"), "more than the screen has room for")
-        told = lambda: " ".join(text_of(pilot, "#command").split())  # noqa: E731
-        await seen(pilot, lambda: told() == form.command, "the whole command")
+        # Without blanks: the folder of a test may be a word that is longer than a row.
+        told = lambda: "".join(text_of(pilot, "#command").split())  # noqa: E731
+        await seen(pilot, lambda: told() == form.command.replace(" ", ""), "the whole command")
         read = ""
         for _ in range(10):
             read += text_of(pilot, "#outlook")
