@@ -22,8 +22,7 @@ from core.store.experiments import ExperimentKind, bakeoffs_of, runs_of
 
 if TYPE_CHECKING:
     from core.submission.experiment import QueuedExperiment
-    from core.submission.experiment_cost import ExperimentCost
-    from core.submission.experiment_hours import ChosenPart
+    from core.submission.experiment_outlook import ExperimentOutlook
     from core.submission.experiment_plan import ExperimentPlan
 
 F = Callable[..., Any]
@@ -99,48 +98,34 @@ def carry_out(
 ) -> None:
     """Queue what is missing of an experiment and say so, or with `dry_run` only say so; leaves with an exit code."""
     from core.submission.experiment import submit_experiment
-    from core.submission.experiment_cost import experiment_cost
-    from core.submission.experiment_hours import within_hours
-    from core.submission.experiment_plan import plan_experiment
+    from core.submission.experiment_outlook import experiment_outlook
     from core.submission.experiment_retry import retry_lacking
 
     remarks = retry_lacking(home, project, experiment.name, by=by()) if retry and not dry_run else []
     with told_if_slow("looking at each arm: its data, its recipe, the memory that it takes …"):
-        plan = plan_experiment(home, project, experiment, kind=kind, about=about)
-        with opened(home) as connection:
-            cost = experiment_cost(connection, project, plan)
-        chosen = None if hours is None or not plan.missing else within_hours(plan, cost, hours)
-        plan = plan if chosen is None else plan.only(chosen.runs)
-        queued = None if dry_run else submit_experiment(home, project, plan, author=by())
-    remarks += [*plan.remarks, *(() if queued is None else queued.remarks)]
+        outlook = experiment_outlook(home, project, experiment, kind=kind, about=about).within(hours)
+        queued = None if dry_run else submit_experiment(home, project, outlook.plan, author=by())
+    remarks += [*outlook.plan.remarks, *(() if queued is None else queued.remarks)]
     if queued is not None:
         submitted.warn_of_launcher(home)
     if not as_json:
-        _say(plan, queued, remarks, cost, chosen, hours)
+        _say(outlook, queued, remarks)
     code = _follow(home, queued) if wait and queued is not None else 0
     if as_json:
-        chosen_part = None if chosen is None else {"hours": hours, **chosen.to_json()}
-        print_json({**_json(plan, queued, remarks), "cost": cost.to_json(), "within": chosen_part})
+        within = None if outlook.chosen is None else {"hours": hours, **outlook.chosen.to_json()}
+        print_json({**_json(outlook.plan, queued, remarks), "cost": outlook.cost.to_json(), "within": within})
     sys.exit(code)
 
 
-def _say(
-    plan: ExperimentPlan,
-    queued: QueuedExperiment | None,
-    remarks: list[str],
-    cost: ExperimentCost,
-    chosen: ChosenPart | None,
-    hours: float | None,
-) -> None:
-    from core.wording.experiment_cost import chosen_words, cost_lines
+def _say(outlook: ExperimentOutlook, queued: QueuedExperiment | None, remarks: list[str]) -> None:
+    from core.wording.experiment_cost import outlook_lines
     from core.wording.experiment_plan import lacking_words, missing_words, plan_lines, queued_words
 
     width = terminal_width()
     for remark in remarks:
         say(f"note: {remark}", error=True)
-    lines = [*plan_lines(plan), *cost_lines(cost)]
-    lines += [] if chosen is None or hours is None else [chosen_words(chosen, hours)]
-    lines.append(missing_words(plan) if queued is None else queued_words(queued))
+    lines = [*plan_lines(outlook.plan), *outlook_lines(outlook)]
+    lines.append(missing_words(outlook.plan) if queued is None else queued_words(queued))
     if queued is not None and queued.lacking:
         lines.append(lacking_words({job.id: job.state for job in queued.lacking}))
     for line in lines:

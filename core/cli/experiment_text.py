@@ -9,19 +9,19 @@ from core.bakeoff.short_names import heads
 from core.cli.text_grid import MIN_WIDTH, blocks, wrap
 from core.experiments.forest import drawn, extent, forest_rows
 from core.experiments.shown import ShownExperiment, ShownTask
-from core.experiments.standing import ArmStanding
 from core.experiments.tables import ExperimentTable
-from core.format import SCORE_SCALE, data_size, duration
+from core.format import SCORE_SCALE
 from core.scoring.scorer import Part
 from core.wording.experiment_tables import heads_of, rows_of, title_of
 from core.wording.experiments import (
+    FIGURES,
     MARKS,
-    STANDS,
     answer_lines,
     caveat_words,
     effect_words,
+    figures_of,
     next_words,
-    score_words,
+    stand_words,
     standing_words,
 )
 
@@ -73,29 +73,12 @@ def _task(shown: ShownExperiment, task: ShownTask, width: int) -> Iterator[str]:
 
 def _arms(shown: ShownExperiment, task: ShownTask) -> Iterator[list[str]]:
     short = heads([arm.name for arm in task.evidence.arms], _NAME)
-    parts = task.answer.parts
-    yield ["arm", "state", *parts, "peak", "a training", "a step"]
+    yield ["arm", "state", *task.answer.parts, *FIGURES]
     standings = {arm.key: arm for arm in shown.standing.arms if arm.task == task.name}
-    order = {key: place for place, key in enumerate(task.answer.ranking.order)}
-    for arm in sorted(task.evidence.arms, key=lambda arm: (order.get(arm.key, len(order)), arm.place)):
-        cost = task.answer.cost(arm.key)
-        scores = [task.answer.score(arm.key, part) for part in parts]
-        yield [
-            short.of[arm.name],
-            _state(standings[arm.key]),
-            *(score_words(None if one is None else one.tuned) for one in scores),
-            "—" if cost is None or cost.peak_bytes is None else data_size(cost.peak_bytes),
-            "—" if cost is None or cost.seconds is None else duration(cost.seconds),
-            "—" if cost is None or cost.seconds_a_step is None else f"{cost.seconds_a_step:.1f} s",
-        ]
-
-
-def _state(arm: ArmStanding) -> str:
-    """`✓ 3 of 3`: trainings that are done."""
-    finals = arm.of_role("final")
-    done = sum(run.stand == "done" for run in finals)
-    told = f"{done} of {len(finals)}" if arm.stand in ("running", "waiting", "done") else STANDS[arm.stand]
-    return f"{MARKS[arm.stand]} {told}"
+    for arm in task.ranked:
+        standing = standings[arm.key]
+        state = f"{MARKS[standing.stand]} {stand_words(standing)}"
+        yield [short.of[arm.name], state, *figures_of(task.answer, arm.key)]
 
 
 def _forest(names: Mapping[str, str], task: ShownTask, part: Part, width: int) -> Iterator[str]:

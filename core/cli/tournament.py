@@ -14,7 +14,7 @@ from core.cli.results_boards import terminal_width
 from core.cli.text_grid import wrap
 from core.home import Home
 
-WAYS = ("auto", "fp32", "bf16", "8-bit", "4-bit", "3-bit", "2-bit")
+WAYS = ("fp32", "bf16", "auto", "8-bit", "4-bit", "3-bit", "2-bit")
 
 
 @click.command(

@@ -198,6 +198,11 @@ def _resolved(base: Recipe, keys: Mapping[str, Any], computed_in: str | None) ->
     return override(base, changed | _weight_keys(base, str(keys.get("weights", "auto")), computed_in))
 
 
+def on_weights(base: Recipe, weights: str) -> Recipe:
+    """The recipe on frozen weights of this kind (`core.config.experiment.Weights`)."""
+    return override(base, _weight_keys(base, weights, None))
+
+
 def _weight_keys(base: Recipe, weights: str, computed_in: str | None) -> dict[str, Any]:
     if weights == "auto":
         return {}

@@ -9,11 +9,12 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from core.config.experiment import Experiment
 from core.experiments.evidence import ArmEnd, ArmEvidence, TaskEvidence
 from core.experiments.named import as_asked
-from core.experiments.run_figures import run_cost, trained_parameters
+from core.experiments.run_figures import base_parameters, run_cost
 from core.home import Home
 from core.jobfile.bakeoff import CandidateSpec
 from core.jobfile.references import parse_reference
@@ -41,9 +42,16 @@ class ExperimentRuns:
     def job(self, run: StoredRun | BakeoffBlock) -> JobRow:
         return self.jobs[run.job_id]
 
-    def of(self, task: str, arm: str) -> list[StoredRun]:
+    def of(self, task: str, arm: str) -> Sequence[StoredRun]:
         """The runs of an arm at a task."""
-        return [run for run in self.runs if (run.task, run.arm_key) == (task, arm)]
+        return self._by_arm.get((task, arm), ())
+
+    @cached_property
+    def _by_arm(self) -> dict[tuple[str, str], list[StoredRun]]:
+        found: dict[tuple[str, str], list[StoredRun]] = {}
+        for run in self.runs:
+            found.setdefault((run.task, run.arm_key), []).append(run)
+        return found
 
     def counting(self, task: str) -> BakeoffBlock | None:
         """The bake-off whose scores count: the newest that is done, None before there is one."""
@@ -60,16 +68,18 @@ def read_runs(connection: sqlite3.Connection, stored: StoredExperiment) -> Exper
     """All that is queued of an experiment."""
     runs, bakeoffs = runs_of(connection, stored.id), bakeoffs_of(connection, stored.id)
     jobs = jobs_by_id(connection, [*(run.job_id for run in runs), *(one.job_id for one in bakeoffs)])
-    return ExperimentRuns(stored, as_asked(stored), tuple(runs), tuple(bakeoffs), jobs)
+    # What was removed between these two looks is gone from both.
+    there = tuple(run for run in runs if run.job_id in jobs)
+    return ExperimentRuns(stored, as_asked(stored), there, tuple(one for one in bakeoffs if one.job_id in jobs), jobs)
 
 
 def read_evidence(home: Home, connection: sqlite3.Connection, found: ExperimentRuns, task: str) -> TaskEvidence:
     """What is known at one task of the experiment. Raises `InputError` where files of its bake-off are gone."""
     counting = found.counting(task)
     bakeoff = None if counting is None else load_bakeoff(home, connection, counting.job_id)
-    blocks = len(found.experiment.seed_list)
+    blocks, sizes = len(found.experiment.seed_list), _sizes(home, found, task)
     if bakeoff is None:
-        arms = tuple(_arm(home, connection, found, task, arm, {}, {}) for arm in found.arms(task))
+        arms = tuple(_arm(connection, found, task, arm, {}, {}, sizes) for arm in found.arms(task))
         return TaskEvidence(task, PARTS, 0.0, {}, arms, {}, 0, blocks)
     board = bakeoff.task(task)
     parts = tuple(part for part in PARTS if getattr(board.task, part))
@@ -77,7 +87,7 @@ def read_evidence(home: Home, connection: sqlite3.Connection, found: ExperimentR
     rows = _rows(bakeoff, task, parts)
     of_run, of_model = _who(found, bakeoff.spec.candidates)
     tuned = {key: rows[name] for key, name in of_run.items() if name in rows}
-    arms = tuple(_arm(home, connection, found, task, arm, tuned, cluster_of) for arm in found.arms(task))
+    arms = tuple(_arm(connection, found, task, arm, tuned, cluster_of, sizes) for arm in found.arms(task))
     untrained = {
         model: {part: seed_scores(name, [by_input], cluster_of, seeded=False) for part, by_input in rows[name].items()}
         for model, name in of_model.items()
@@ -124,20 +134,32 @@ def _who(
     return of_run, of_model
 
 
+def _sizes(home: Home, found: ExperimentRuns, task: str) -> dict[str, int | None]:
+    """Parameters by model. A job file takes long to read: one of each model is, and none more."""
+    sizes: dict[str, int | None] = {}
+    for arm in found.arms(task):
+        model = str(arm.definition["model"])
+        job = next((found.job(run) for run in found.of(task, arm.key) if run.role == "final"), None)
+        if job is not None and sizes.get(model) is None:
+            sizes[model] = base_parameters(home, job)
+    return sizes
+
+
 def _arm(
-    home: Home,
     connection: sqlite3.Connection,
     found: ExperimentRuns,
     task: str,
     arm: StoredArm,
     tuned: Mapping[tuple[str, Seed], Rows],
     cluster_of: Mapping[str, str],
+    sizes: Mapping[str, int | None],
 ) -> ArmEvidence:
     runs = found.of(task, arm.key)
     finals = [run for run in runs if run.role == "final"]
     seeds = tuple(run.seed for run in finals if (arm.key, run.seed) in tuned)
     trained = [run for run in finals if found.job(run).state == "done" and not found.job(run).is_censored]
-    parameters, trainable = trained_parameters(home, [found.job(run) for run in trained])
+    summaries = [(found.job(run).result or {}).get("summary") or {} for run in trained]
+    trainable = next((one["trainable_parameters"] for one in summaries if one.get("trainable_parameters")), None)
     return ArmEvidence(
         key=arm.key,
         name=arm.name,
@@ -148,9 +170,9 @@ def _arm(
         end=arm_end([found.job(run) for run in finals], [found.job(run) for run in runs], len(seeds)),
         scores=_seed_scores(arm, seeds, tuned, cluster_of),
         seeds=seeds,
-        costs=tuple(run_cost(home, connection, run.seed, found.job(run)) for run in trained),
+        costs=tuple(run_cost(connection, run.seed, found.job(run)) for run in trained),
         held_out=_held_out([found.job(run) for run in finals]),
-        parameters=parameters,
+        parameters=sizes.get(str(arm.definition["model"])),
         trainable=trainable,
     )
 

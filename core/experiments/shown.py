@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from core.config.project import Project
 from core.errors import NotFoundError
 from core.experiments.answer import TaskAnswer, answer_of
-from core.experiments.evidence import TaskEvidence
+from core.experiments.evidence import ArmEvidence, TaskEvidence
 from core.experiments.measured import ExperimentRuns, read_evidence, read_runs
 from core.experiments.named import named_experiment
 from core.experiments.standing import ExperimentStanding, standing_of
@@ -28,6 +28,12 @@ class ShownTask:
     @property
     def name(self) -> str:
         return self.evidence.task
+
+    @property
+    def ranked(self) -> Sequence[ArmEvidence]:
+        """The arms by the ranking, those without scores last, as the experiment has them."""
+        order = {key: place for place, key in enumerate(self.answer.ranking.order)}
+        return sorted(self.evidence.arms, key=lambda arm: (order.get(arm.key, len(order)), arm.place))
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from core.config.experiment import Experiment
+from core.config.experiment import Experiment, Weights
 from core.config.model import ModelEntry
 from core.config.project import Project
-from core.config.recipe import HqqOptions, Recipe
+from core.config.recipe import Recipe
 from core.config.shipped import DEMO_RECIPE, PLAIN_RECIPE
 from core.data.examples import load_examples
 from core.data.source import read_source
 from core.errors import InputError
+from core.experiments.arms import on_weights
 from core.format import data_size, listed
 from core.home import Home
 from core.models.shapes import with_shape
@@ -21,10 +22,8 @@ from core.vram.budget import Budget
 from core.vram.calibration import Calibration
 from core.vram.plan import row
 
-Way = Literal["auto", "fp32", "bf16", "8-bit", "4-bit", "3-bit", "2-bit"]
-"""What the frozen weights are, as in an experiment's `weights`."""
-GPU_WAYS: tuple[Way, ...] = ("bf16", "4-bit")
-CPU_WAYS: tuple[Way, ...] = ("auto",)
+GPU_WAYS: tuple[Weights, ...] = ("bf16", "4-bit")
+CPU_WAYS: tuple[Weights, ...] = ("auto",)
 """Quantised weights save memory, which a CPU has, and cost time, which it has not."""
 LEAST_RANK = 4
 RATES_AROUND = (1 / 3, 1.0, 3.0)
@@ -39,7 +38,7 @@ class WantedTournament:
 
     tasks: tuple[str, ...]
     models: tuple[str, ...] = ()
-    ways: tuple[Way, ...] = ()
+    ways: tuple[Weights, ...] = ()
     recipe: str | None = None
     seeds: int = 3
     steps: int | None = None
@@ -128,10 +127,10 @@ def _examples(project: Project, name: str) -> int:
 
 
 def _arm(
-    model: ModelEntry, way: Way, recipe: Recipe, budget: Budget, calibration: Calibration, is_named: bool
+    model: ModelEntry, way: Weights, recipe: Recipe, budget: Budget, calibration: Calibration, is_named: bool
 ) -> dict[str, Any] | LeftOutModel:
     """The arm of a model in a way, at the recipe's rank or the highest that fits."""
-    found = row(model, in_way(recipe, way), budget, calibration)
+    found = row(model, on_weights(recipe, way), budget, calibration)
     arm = {"model": model.name, "weights": way, "rank": recipe.rank}
     if found.forecast is None:
         if is_named:
@@ -143,16 +142,6 @@ def _arm(
         return {**arm, "rank": min(recipe.rank, found.highest_rank)}
     needs = f"needs {data_size(found.forecast.device_bytes)} of {data_size(budget.limit_bytes)} usable"
     return LeftOutModel(model.name, way, "does_not_fit", needs)
-
-
-def in_way(recipe: Recipe, way: Way) -> Recipe:
-    """The recipe on weights of this kind."""
-    if way == "auto":
-        return recipe
-    if way in ("fp32", "bf16"):
-        return recipe.model_copy(update={"method": "lora", "hqq": None, "dtype": way})
-    options = (recipe.hqq or HqqOptions()).model_copy(update={"bits": int(way.partition("-")[0])})
-    return recipe.model_copy(update={"method": "qlora-hqq", "hqq": options})
 
 
 def _rounded(rate: float) -> float:

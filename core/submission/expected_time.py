@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from core.jobfile.bakeoff import CandidateSpec
@@ -14,20 +14,26 @@ Pace = Mapping[tuple[str, str], float]
 """Seconds an answer by (task, candidate), the newest that were measured."""
 
 
-def measured_paces(connection: sqlite3.Connection, project_id: str) -> Pace:
-    """What the newest bake-offs of a project took."""
+def measured_candidates(connection: sqlite3.Connection, project_id: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(task, candidate as the summary has it) of the newest bake-offs of a project, the newest first."""
     rows = connection.execute(
         "SELECT result FROM jobs WHERE kind = 'bakeoff' AND state = 'done' AND project_id = ? AND result IS NOT NULL "
         "ORDER BY ended_at DESC LIMIT ?",
         [project_id, MOST_BAKEOFFS],
     ).fetchall()
-    found: dict[tuple[str, str], float] = {}
     for row in rows:
         summary = json.loads(row["result"]).get("summary") or {}
         for board in summary.get("tasks") or [summary]:
             for one in board.get("candidates") or ():
-                if (seconds := one.get("seconds_per_answer")) is not None:
-                    found.setdefault((str(board.get("task")), _key(one)), float(seconds))
+                yield str(board.get("task")), one
+
+
+def measured_paces(connection: sqlite3.Connection, project_id: str) -> Pace:
+    """What the newest bake-offs of a project took."""
+    found: dict[tuple[str, str], float] = {}
+    for task, one in measured_candidates(connection, project_id):
+        if (seconds := one.get("seconds_per_answer")) is not None:
+            found.setdefault((task, _key(one)), float(seconds))
     return found
 
 

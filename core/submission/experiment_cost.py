@@ -232,7 +232,7 @@ def measured_trainings(
 
 def _size(project: Project, name: str) -> int | None:
     with contextlib.suppress(BakehouseError):  # a model that is no longer in the project's files
-        return project.model(name).parameters
+        return parameters_of(project.model(name))
     return None
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from core.store.experiments import RunRole
+from core.submission.expected_time import measured_candidates
 
-NEWEST_BAKEOFFS = 50
 NEWEST_FILES = 100
 Sizes = Callable[[str], int | None]
 """Parameters of a model by its name; None where they are unknown."""
@@ -38,26 +37,15 @@ class MeasuredFile:
 
 def measured_answers(connection: sqlite3.Connection, project_id: str) -> list[MeasuredAnswers]:
     """Of the newest bake-offs of a project, the newest first. A candidate whose model is unknown is left out."""
-    rows = connection.execute(
-        "SELECT result FROM jobs WHERE kind = 'bakeoff' AND state = 'done' AND project_id = ? AND result IS NOT NULL "
-        "ORDER BY ended_at DESC LIMIT ?",
-        [project_id, NEWEST_BAKEOFFS],
-    ).fetchall()
     models = {str(row["id"]): row["model"] for row in connection.execute("SELECT id, model FROM jobs")}
     found = []
-    for row in rows:
-        summary = json.loads(row["result"]).get("summary") or {}
-        for board in summary.get("tasks") or [summary]:
-            for one in board.get("candidates") or ():
-                ref = str(one.get("ref") or "")
-                is_tuned = ref.startswith("job:")
-                name = str(one.get("name")).partition(" @")[0].removesuffix(" base")
-                model = models.get(ref.removeprefix("job:").partition("/")[0]) if is_tuned else name
-                if model is not None and one.get("seconds_per_answer"):
-                    seconds = float(one["seconds_per_answer"])
-                    found.append(
-                        MeasuredAnswers(str(board.get("task")), model, is_tuned, str(one.get("form")), seconds)
-                    )
+    for task, one in measured_candidates(connection, project_id):
+        ref = str(one.get("ref") or "")
+        is_tuned = ref.startswith("job:")
+        name = str(one.get("name")).partition(" @")[0].removesuffix(" base")
+        model = models.get(ref.removeprefix("job:").partition("/")[0]) if is_tuned else name
+        if model is not None and one.get("seconds_per_answer"):
+            found.append(MeasuredAnswers(task, model, is_tuned, str(one.get("form")), float(one["seconds_per_answer"])))
     return found
 
 

@@ -10,6 +10,7 @@ from core.format import data_size, duration, energy, listed, plural
 if TYPE_CHECKING:
     from core.submission.experiment_cost import ExperimentCost
     from core.submission.experiment_hours import ChosenPart
+    from core.submission.experiment_outlook import ExperimentOutlook
 
 MOST_NAMED = 6
 
@@ -37,6 +38,13 @@ def cost_lines(cost: ExperimentCost) -> Iterator[str]:
         yield f"a race: the {plural(cost.keep, 'arm')} that take longest are counted, whichever go on"
     if cost.may_not_fit:
         yield f"▲ may not fit: {listed_arms([arm.name for arm in cost.may_not_fit])}"
+
+
+def outlook_lines(outlook: ExperimentOutlook) -> Iterator[str]:
+    """What an experiment takes, and where hours were given what of it they allow."""
+    yield from cost_lines(outlook.cost)
+    if outlook.chosen is not None and outlook.hours is not None:
+        yield chosen_words(outlook.chosen, outlook.hours)
 
 
 def chosen_words(chosen: ChosenPart, hours: float) -> str:

@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from core.config.experiment import Experiment
+from core.experiments.standing import Stand
 from core.format import data_size, listed, plural
+from core.store.jobs import ENDED
+from core.wording.experiments import MARKS
 
 if TYPE_CHECKING:
     from core.experiments.arms import Arm
@@ -96,12 +99,21 @@ def listed_words(one: Mapping[str, Any]) -> str:
         return f"✗ {one['name']}: {one['problem']}"
     if one["jobs"] is None:
         return f"  {one['name']}: not run yet; {one['question'] or listed(one['tasks'])}"
-    jobs: Mapping[str, int] = one["jobs"]
-    whole, done = sum(jobs.values()), jobs.get("done", 0)
+    return f"{MARKS[jobs_stand(one['jobs'])]} {one['name']}: {jobs_words(one['jobs'])}"
+
+
+def jobs_stand(jobs: Mapping[str, int]) -> Stand:
+    """How an experiment with so many jobs in each state stands."""
+    if set(jobs) <= {"done"}:
+        return "done"
+    return "failed" if set(jobs) <= ENDED else "running"
+
+
+def jobs_words(jobs: Mapping[str, int]) -> str:
+    """`7 of 21 jobs done (1 failed, 13 waiting)`."""
     others = [f"{number} {state}" for state, number in jobs.items() if state != "done"]
-    return f"{'✓' if whole == done else '▶'} {one['name']}: {done} of {plural(whole, 'job')} done" + (
-        f" ({', '.join(others)})" if others else ""
-    )
+    done = f"{jobs.get('done', 0)} of {plural(sum(jobs.values()), 'job')} done"
+    return f"{done} ({', '.join(others)})" if others else done
 
 
 def memory_words(plan: ExperimentPlan, arm: Arm) -> str:

@@ -9,7 +9,7 @@ from core.bakeoff.figures import bounds, signed
 from core.config.experiment import RECIPE_KEYS
 from core.experiments.answer import TaskAnswer
 from core.experiments.conclusions import Caveat, CaveatCode, FactorEffect, NextCode, NextStep
-from core.experiments.standing import ExperimentStanding, Stand
+from core.experiments.standing import ArmStanding, ExperimentStanding, Stand
 from core.format import SCORE_SCALE, data_size, duration, listed, plural, score_figure
 from core.scoring.scorer import Part
 from core.statistics.rank_prediction import RankPrediction, Regret
@@ -54,6 +54,31 @@ def score_words(effect: Effect | None) -> str:
         return "—"
     between = bounds(effect.interval) if effect.interval.estimable else ""
     return f"{score_figure(effect.mean)} {between}".rstrip()
+
+
+def stand_words(arm: ArmStanding) -> str:
+    """How far an arm is: `3 of 3`, or what became of it."""
+    finals = arm.of_role("final")
+    if arm.stand not in ("running", "waiting", "done"):
+        return STANDS[arm.stand]
+    return f"{sum(run.stand == 'done' for run in finals)} of {len(finals)}"
+
+
+FIGURES = ("peak", "a training", "a step")
+
+
+def figures_of(answer: TaskAnswer, arm: str) -> tuple[str, ...]:
+    """An arm's scores, part by part, and `FIGURES`, each as it is read."""
+    scores = [answer.score(arm, part) for part in answer.parts]
+    cost = answer.cost(arm)
+    peak = None if cost is None else cost.peak_bytes
+    seconds, a_step = (None, None) if cost is None else (cost.seconds, cost.seconds_a_step)
+    return (
+        *(score_words(None if one is None else one.tuned) for one in scores),
+        "—" if peak is None else data_size(peak),
+        "—" if seconds is None else duration(seconds),
+        "—" if a_step is None else f"{a_step:.1f} s",
+    )
 
 
 def standing_words(standing: ExperimentStanding) -> str:

@@ -41,9 +41,9 @@ from tests.support.check_scores import insert_check_scores
 from tests.support.invented_answers import answer
 from tests.support.job_files import put_job
 from tests.support.model_folders import config_of, write_folder
-from tests.support.needs import need
 from tests.support.projects import write_files
 from tests.support.stored import add_job, fresh, step_to
+from tests.support.unstarted import start_nothing
 
 TASKS = ("judge", "planner", "tidy")
 OLD, NEW = "old-4b", "new-2b"
@@ -172,23 +172,7 @@ class Challenged:
 
 def challenged_home(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Challenged:
     """The tasks `judge` and `planner` are done by tags of Ollama, `tidy` by a served model; all of them adopted."""
-    need("torch")  # without it no training is accepted
-    tools = folder / "llama.cpp/build/bin"
-    tools.mkdir(parents=True)
-    for name in ("llama-server", "llama-quantize"):
-        (tools / name).write_text("#!/bin/sh\n")
-        (tools / name).chmod(0o755)
-    (folder / "llama.cpp/convert_hf_to_gguf.py").touch()
-    for variable, value in {
-        "LLAMA_CPP_DIR": folder / "llama.cpp",
-        "XDG_CONFIG_HOME": folder / "config",
-        "BAKEHOUSE_HOME": folder / "home",
-        "BAKEHOUSE_GPU_SOURCE": "none",
-        "OLLAMA_HOST": "http://127.0.0.1:1",
-    }.items():
-        monkeypatch.setenv(variable, str(value))
-    monkeypatch.setattr("core.submission.enqueue.ensure_runner", lambda home: None)
-    monkeypatch.setattr("core.cli.submitted.warn_of_launcher", lambda home: None)  # it asks a program
+    start_nothing(folder, monkeypatch)
     # A process would count with the tokenizer.
     monkeypatch.setattr("core.submission.submit.ask_gates", lambda *told: "the examples are counted later")
     models = {name: {"path": str(write_folder(folder / name, config_of("llama")))} for name in (OLD, NEW)}

@@ -22,9 +22,9 @@ from core.store.jobs import State
 from core.submission.experiment import QueuedExperiment, submit_experiment
 from core.submission.experiment_plan import ExperimentPlan, plan_experiment
 from tests.support.model_folders import config_of, write_folder
-from tests.support.needs import need
 from tests.support.projects import write_files
 from tests.support.stored import fresh, step_to
+from tests.support.unstarted import start_nothing
 
 MODELS = ("small", "large", "other")
 TASKS = ("judge", "tidy")
@@ -110,23 +110,7 @@ class Lab:
 
 def lab(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """The tasks `judge` and `tidy`, the models `small`, `large` and `other`, and a recipe `tiny`."""
-    need("torch")  # without it no training is accepted
-    tools = folder / "llama.cpp/build/bin"
-    tools.mkdir(parents=True)
-    for name in ("llama-server", "llama-quantize"):
-        (tools / name).write_text("#!/bin/sh\n")
-        (tools / name).chmod(0o755)
-    (folder / "llama.cpp/convert_hf_to_gguf.py").touch()
-    for variable, value in {
-        "LLAMA_CPP_DIR": folder / "llama.cpp",
-        "XDG_CONFIG_HOME": folder / "config",
-        "BAKEHOUSE_HOME": folder / "home",
-        "BAKEHOUSE_GPU_SOURCE": "none",
-        "OLLAMA_HOST": "http://127.0.0.1:1",
-    }.items():
-        monkeypatch.setenv(variable, str(value))
-    monkeypatch.setattr("core.submission.enqueue.ensure_runner", lambda home: None)
-    monkeypatch.setattr("core.cli.submitted.warn_of_launcher", lambda home: None)  # it asks a program
+    start_nothing(folder, monkeypatch)
     # A process would count with the tokenizer.
     monkeypatch.setattr("core.submission.experiment_plan.ask_gates", lambda *told: "")
     project = load_project(write_files(folder / "project", project_files(folder)))

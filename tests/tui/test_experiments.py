@@ -139,11 +139,12 @@ async def test_a_file_that_was_not_run_shows_what_it_would_queue(
             await pilot.press("j")
         assert "⏎ what it takes" in keys_of(pilot)
         await pilot.press("enter")
-        await seen(pilot, lambda: screen.plan is not None or bool(screen.problem), "the plan")
-        if screen.plan is not None:  # where the packages of a training are installed
+        await seen(pilot, lambda: screen.outlook is not None or bool(screen.problem), "the plan")
+        if screen.outlook is not None:  # where the packages of a training are installed
             assert "held equal" in text_of(pilot, "#rows") and "⏎ queue it" in keys_of(pilot)
+            assert "not known is how long a training takes" in text_of(pilot, "#rows"), "what it takes is said before"
             await pilot.press("escape")
-            assert screen.plan is None and pilot.app.screen is screen
+            assert screen.outlook is None and pilot.app.screen is screen
 
 
 @pytest.mark.parametrize("width", [30, 50, 76, 116, 160])

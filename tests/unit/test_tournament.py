@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from core.cli.experiment_show import TABLE_NAMES
+from core.cli.tournament import WAYS
+from core.config.experiment import Weights
 from core.config.project import shipped
 from core.errors import InputError, NotFoundError
 from core.experiments.arms import expand
+from core.experiments.tables import TABLES
 from core.experiments.tournament import Tournament, WantedTournament, tournament
 from core.home import Home
 from core.vram.budget import budget_for
@@ -88,3 +93,8 @@ def test_the_experiment_can_be_stored_and_read_again(tmp_path: Path) -> None:
 def test_an_unknown_task_ends_the_command_with_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, problem = called(capsys, ["tournament", "juge", "--dry-run"])
     assert code == 4 and "judge" in problem
+
+
+def test_choices_that_stand_in_a_command_for_its_help_are_those_that_there_are() -> None:
+    assert get_args(Weights) == WAYS
+    assert tuple(TABLES) == TABLE_NAMES

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,9 +18,7 @@ from tui.queries.latest_only import LatestOnly
 if TYPE_CHECKING:
     from core.config.project import Project
     from core.experiments.tournament import Tournament, WantedTournament
-    from core.submission.experiment_cost import ExperimentCost
-    from core.submission.experiment_hours import ChosenPart
-    from core.submission.experiment_plan import ExperimentPlan
+    from core.submission.experiment_outlook import ExperimentOutlook
 
 
 @dataclass(frozen=True)
@@ -43,13 +40,11 @@ class AskedTournament:
 
 @dataclass(frozen=True)
 class TournamentOutlook:
-    """What a tournament comes to, or the problem that keeps it from being one. `plan` is without what `hours` leave out."""
+    """What a tournament comes to, as an experiment like any other (`found`), or the problem that keeps it from being one."""
 
     asked: AskedTournament
     made: Tournament | None = None
-    plan: ExperimentPlan | None = None
-    cost: ExperimentCost | None = None
-    chosen: ChosenPart | None = None
+    found: ExperimentOutlook | None = None
     problem: str = ""
 
 
@@ -101,22 +96,16 @@ class TournamentQueries:
         return EntrantsRead(tasks, models, project_option(project))
 
     def _outlook(self, asked: AskedTournament) -> TournamentOutlook:
-        from core.store.database import open_database
-        from core.submission.experiment_cost import experiment_cost
-        from core.submission.experiment_hours import within_hours
-        from core.submission.experiment_plan import plan_experiment
+        from core.submission.experiment_outlook import experiment_outlook
         from core.submission.tournament import plan_tournament
 
         project = self.find_project()
         made = plan_tournament(self.home, project, asked.wanted)
-        plan = plan_experiment(self.home, project, made.experiment, kind="tournament", about=made.about)
-        with contextlib.closing(open_database(self.home)) as connection:
-            cost = experiment_cost(connection, project, plan)
+        found = experiment_outlook(self.home, project, made.experiment, kind="tournament", about=made.about)
         try:
-            chosen = None if asked.hours is None or not plan.missing else within_hours(plan, cost, asked.hours)
+            return TournamentOutlook(asked, made, found.within(asked.hours))
         except BakehouseError as error:
-            return TournamentOutlook(asked, made, plan, cost, problem=error.message)
-        return TournamentOutlook(asked, made, plan if chosen is None else plan.only(chosen.runs), cost, chosen)
+            return TournamentOutlook(asked, made, found, error.message)
 
 
 def _task(project: Project, name: str) -> Entrant:

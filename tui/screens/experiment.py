@@ -18,7 +18,7 @@ from tui.screens.job import JobScreen
 from tui.screens.results import Results
 from tui.screens.rows_screen import RowsScreen, problem_rows
 from tui.screens.write_report import ask_report
-from tui.widgets.experiment_rows import experiment_rows, ranked_arms
+from tui.widgets.experiment_rows import experiment_rows
 
 if TYPE_CHECKING:
     from core.experiments.shown import ShownExperiment, ShownTask
@@ -193,7 +193,7 @@ class ExperimentScreen(RowsScreen):
     # Keys
 
     def action_arm(self, step: int) -> None:
-        keys = [] if self.at_task is None else [arm.key for arm in ranked_arms(self.at_task)]
+        keys = [] if self.at_task is None else [arm.key for arm in self.at_task.ranked]
         if keys:
             at = keys.index(self.selected) + step if self.selected in keys else 0
             self.selected = keys[max(0, min(len(keys) - 1, at))]

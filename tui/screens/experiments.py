@@ -21,7 +21,7 @@ from tui.screens.rows_screen import RowsScreen, problem_rows
 from tui.widgets.experiment_rows import experiment_list_rows
 
 if TYPE_CHECKING:
-    from core.submission.experiment_plan import ExperimentPlan
+    from core.submission.experiment_outlook import ExperimentOutlook
 
 NONE_CHOSEN = "Select an experiment."
 NOT_RUN = "Select an experiment that was run."
@@ -38,7 +38,7 @@ class ExperimentsScreen(RowsScreen):
             "Queue what is missing of it",
             "enter",
             "queue",
-            lambda screen: screen.plan is not None and not screen.busy,
+            lambda screen: screen.outlook is not None and not screen.busy,
             rank=1,
             unless="Nothing is planned.",
         ),
@@ -48,7 +48,7 @@ class ExperimentsScreen(RowsScreen):
             "Open the experiment: arms, differences, the answer",
             "enter",
             "open",
-            lambda screen: screen.plan is None and screen.was_run,
+            lambda screen: screen.outlook is None and screen.was_run,
             rank=1,
             unless=NOT_RUN,
         ),
@@ -58,7 +58,7 @@ class ExperimentsScreen(RowsScreen):
             "Show what the experiment would queue, before anything runs",
             "enter",
             "look",
-            lambda screen: screen.plan is None and screen.can_look and not screen.was_run,
+            lambda screen: screen.outlook is None and screen.can_look and not screen.was_run,
             rank=1,
             unless=NONE_CHOSEN,
         ),
@@ -68,7 +68,7 @@ class ExperimentsScreen(RowsScreen):
             "Show what is missing of the experiment, to queue it",
             "x",
             "look",
-            lambda screen: screen.plan is None and screen.can_look and screen.was_run,
+            lambda screen: screen.outlook is None and screen.can_look and screen.was_run,
             rank=2,
             unless=NOT_RUN,
         ),
@@ -78,7 +78,7 @@ class ExperimentsScreen(RowsScreen):
             "New tournament: every model that fits, trained alike and baked off",
             "n",
             "new",
-            lambda screen: screen.plan is None,
+            lambda screen: screen.outlook is None,
             rank=2,
             short="new",
         ),
@@ -99,9 +99,9 @@ class ExperimentsScreen(RowsScreen):
     class ExperimentPlanned(Message):
         """What would be queued; or, with `queued`, words for what was."""
 
-        def __init__(self, plan: ExperimentPlan | None, problem: str = "", queued: str = "") -> None:
+        def __init__(self, outlook: ExperimentOutlook | None, problem: str = "", queued: str = "") -> None:
             super().__init__()
-            self.plan = plan
+            self.outlook = outlook
             self.problem = problem
             self.queued = queued
 
@@ -109,7 +109,7 @@ class ExperimentsScreen(RowsScreen):
         super().__init__(context)
         self.experiments: Sequence[dict[str, Any]] | None = None
         self.selected: str | None = None
-        self.plan: ExperimentPlan | None = None
+        self.outlook: ExperimentOutlook | None = None
         self.problem = ""
         self.reading = False
         self.busy = False
@@ -163,16 +163,16 @@ class ExperimentsScreen(RowsScreen):
     @property
     def rows_title(self) -> Line:
         title = Line("Experiments", "bold")
-        if self.plan is not None:
-            return title.add(f"  {printable(self.plan.experiment.name)}: what would be queued")
+        if self.outlook is not None:
+            return title.add(f"  {printable(self.outlook.plan.experiment.name)}: what would be queued")
         return title.add("  trainings that differ in what is asked about, baked off together", "dim")
 
     def _rows(self, width: int, height: int) -> list[Line]:
         rows = problem_rows(self.problem, width) if self.problem else []
         if self.busy:
             return [*rows, Line("looking at each arm: its data, its recipe, the memory that it takes …", "busy")]
-        if self.plan is not None:
-            return [*rows, *self._planned(self.plan, width)]
+        if self.outlook is not None:
+            return [*rows, *self._planned(self.outlook, width)]
         if self.experiments is None:
             return rows or [Line("reading …", "dim")]
         if not self.experiments:
@@ -180,13 +180,14 @@ class ExperimentsScreen(RowsScreen):
             return [*rows, *folded(Line(text, "dim"), width)]
         return [*rows, *experiment_list_rows(self.experiments, self.selected, width)]
 
-    def _planned(self, plan: ExperimentPlan, width: int) -> list[Line]:
+    def _planned(self, outlook: ExperimentOutlook, width: int) -> list[Line]:
+        from core.wording.experiment_cost import outlook_lines
         from core.wording.experiment_plan import missing_words, plan_lines
 
         rows = []
-        for text in (*plan_lines(plan), missing_words(plan)):
+        for text in (*plan_lines(outlook.plan), *outlook_lines(outlook), missing_words(outlook.plan)):
             rows += folded(Line(text), width)
-        for remark in plan.remarks:
+        for remark in outlook.plan.remarks:
             rows += folded(Line("note: ", "dim").add(remark, "dim"), width)
         return rows
 
@@ -194,7 +195,7 @@ class ExperimentsScreen(RowsScreen):
 
     def action_scroll(self, step: int) -> None:
         names = [row["name"] for row in self.experiments or ()]
-        if self.plan is not None or not names:
+        if self.outlook is not None or not names:
             super().action_scroll(step)
             return
         at = names.index(self.selected) if self.selected in names else 0
@@ -219,47 +220,47 @@ class ExperimentsScreen(RowsScreen):
     def _look(self, name: str) -> ExperimentPlanned:
         from core.experiments.named import named_experiment
         from core.store.database import open_database
-        from core.submission.experiment_plan import plan_experiment
+        from core.submission.experiment_outlook import experiment_outlook
 
         home, project = self.context.home, self.context.find_project()
         with contextlib.closing(open_database(home)) as connection:
             named = named_experiment(connection, project, name)
-        return self.ExperimentPlanned(
-            plan_experiment(home, project, named.experiment, kind=named.kind, about=named.about)
-        )
+        found = experiment_outlook(home, project, named.experiment, kind=named.kind, about=named.about)
+        return self.ExperimentPlanned(found)
 
     def action_queue(self) -> None:
-        plan = self.plan
-        if plan is not None:
+        outlook = self.outlook
+        if outlook is not None:
             self.busy = True
             self._paint()
             failed = lambda line: self.ExperimentPlanned(None, line)  # noqa: E731
-            ask_beside("queue an experiment", lambda: self._queue(plan), failed, self._tell_queued)
+            ask_beside("queue an experiment", lambda: self._queue(outlook), failed, self._tell_queued)
 
-    def _queue(self, plan: ExperimentPlan) -> ExperimentPlanned:
+    def _queue(self, outlook: ExperimentOutlook) -> ExperimentPlanned:
         from core.runner.client import author
         from core.submission.experiment import submit_experiment
         from core.wording.experiment_plan import queued_words
 
-        queued = submit_experiment(self.context.home, self.context.find_project(), plan, author=author(AUTHOR))
-        return self.ExperimentPlanned(plan, queued=queued_words(queued))
+        home, project = self.context.home, self.context.find_project()
+        queued = submit_experiment(home, project, outlook.plan, author=author(AUTHOR))
+        return self.ExperimentPlanned(outlook, queued=queued_words(queued))
 
     def _tell_queued(self, message: ExperimentPlanned) -> None:
         self.tell(message, RequestDone(message.problem or message.queued, failed=bool(message.problem)))
 
     def on_experiments_screen_experiment_planned(self, message: ExperimentPlanned) -> None:
         self.busy, self.problem = False, message.problem
-        self.plan = None if message.queued else message.plan
-        if message.queued and message.plan is not None:
+        self.outlook = None if message.queued else message.outlook
+        if message.queued and message.outlook is not None:
             self.app.notify(printable(message.queued), markup=False)
             self.context.feed.wake()
             self.action_read()
-            self.app.push_screen(ExperimentScreen(self.context, message.plan.experiment.name))
+            self.app.push_screen(ExperimentScreen(self.context, message.outlook.plan.experiment.name))
         self._paint()
 
     def action_leave(self) -> None:
-        if self.plan is not None:
-            self.plan = None
+        if self.outlook is not None:
+            self.outlook = None
             self._paint()
         else:
             self.app.pop_screen()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Input
 
+from core.config.experiment import Weights
 from core.store.jobs import JobRow
 from core.text import printable
 from tui import actions
@@ -154,9 +155,7 @@ class NewTournament(CommandScreen):
                 found[key] = "enter a number above 0"
         if any(_number(word) is None or not (_number(word) or 1) < 1 for word in _words(self.text("rates"))):
             found["rates"] = "enter learning rates, such as 2e-5 1e-4"
-        from core.experiments.tournament import Way
-
-        ways = Way.__args__  # type: ignore[attr-defined]
+        ways = get_args(Weights)
         if any(word not in ways for word in _words(self.text("ways"))):
             found["ways"] = f"enter some of {', '.join(ways)}"
         return found
@@ -272,7 +271,7 @@ class NewTournament(CommandScreen):
         self.query_one(Footer).paint()
 
     def _rows(self, width: int, height: int) -> list[Line]:
-        from core.wording.experiment_cost import chosen_words, cost_lines
+        from core.wording.experiment_cost import outlook_lines
         from core.wording.experiment_plan import missing_words, plan_lines
         from core.wording.tournament import left_out_lines
 
@@ -288,15 +287,13 @@ class NewTournament(CommandScreen):
         if found is None:
             return [Line("looking at each model: which way it fits, and what it takes …", "busy")]
         rows = folded(Line(f"✗ {printable(found.problem)}", "bad"), width) if found.problem else []
-        if found.cost is not None:
-            for place, text in enumerate(cost_lines(found.cost)):
+        if found.found is not None:
+            for place, text in enumerate(outlook_lines(found.found)):
                 rows += folded(Line(text, "warn" if text.startswith("▲") else "text" if place else "bold"), width)
-        if found.chosen is not None and found.asked.hours is not None:
-            rows += folded(Line(chosen_words(found.chosen, found.asked.hours), "good"), width)
-        if found.plan is not None:
-            for text in [missing_words(found.plan), *list(plan_lines(found.plan))[1:]]:
+            plan = found.found.plan
+            for text in [missing_words(plan), *list(plan_lines(plan))[1:]]:
                 rows += folded(Line(text), width)
-            rows += [part for text in found.plan.remarks for part in folded(Line(f"note: {text}", "dim"), width)]
+            rows += [part for text in plan.remarks for part in folded(Line(f"note: {text}", "dim"), width)]
         if found.made is not None:
             rows += [part for text in left_out_lines(found.made.left_out) for part in folded(Line(text, "dim"), width)]
         return rows
@@ -327,10 +324,10 @@ class NewTournament(CommandScreen):
         found, wrong = self.current, self.problems()
         if self.queueing or self.entrants is None:
             return
-        if not self.ticked["tasks"] or wrong or found is None or found.problem or found.plan is None:
+        if not self.ticked["tasks"] or wrong or found is None or found.problem or found.found is None:
             self._refuse(wrong, found)
             return
-        plan = found.plan
+        plan = found.found.plan
 
         def make(home: Home, project: Any, author: str) -> list[JobRow]:
             from core.store.database import open_database

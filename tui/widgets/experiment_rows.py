@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from core.bakeoff.figures import signed
 from core.bakeoff.short_names import heads
-from core.format import data_size, duration, listed, plural
+from core.format import listed, plural
 from core.text import printable
+from core.wording.experiment_plan import jobs_stand, jobs_words
 from core.wording.experiments import (
+    FIGURES,
     MARKS,
-    STANDS,
     answer_lines,
     caveat_words,
     effect_words,
+    figures_of,
     headline,
     next_words,
-    score_words,
+    stand_words,
     standing_words,
 )
 from tui.lines import Line, folded
 
 if TYPE_CHECKING:
-    from core.experiments.evidence import ArmEvidence
     from core.experiments.shown import ShownExperiment, ShownTask
     from core.experiments.standing import ArmStanding, Stand
     from core.scoring.scorer import Part
@@ -40,8 +41,10 @@ def experiment_list_rows(rows: Sequence[Mapping[str, Any]], selected: str | None
     name = min(MOST_NAME, max([LEAST_NAME, *(len(row["name"]) + 3 for row in rows)]))
     for row in rows:
         jobs: Mapping[str, int] | None = row["jobs"]
-        whole, done = sum((jobs or {}).values()), (jobs or {}).get("done", 0)
-        sign, role = ("✗", "bad") if row["problem"] else (" ", "dim") if jobs is None else _of_jobs(jobs, whole, done)
+        sign, role = ("✗", "bad") if row["problem"] else (" ", "dim")
+        if jobs is not None:
+            stand = jobs_stand(jobs)
+            sign, role = MARKS[stand], ROLES[stand]
         line = Line(f"{sign} ", role, mark="chosen" if row["name"] == selected else "")
         line.add(printable(row["name"])).cut(name - 1).to(name)
         if row["problem"]:
@@ -49,8 +52,7 @@ def experiment_list_rows(rows: Sequence[Mapping[str, Any]], selected: str | None
         elif jobs is None:
             line.add("not run yet", "dim")
         else:
-            others = [f"{count} {state}" for state, count in jobs.items() if state != "done"]
-            line.add(f"{done} of {plural(whole, 'job')} done" + (f", {listed(others)}" if others else ""))
+            line.add(jobs_words(jobs))
         line.add(f"  {listed([*row['tasks']])}", "dim")
         lines.append(line.cut(width))
     chosen = next((row for row in rows if row["name"] == selected), None)
@@ -64,14 +66,6 @@ def experiment_list_rows(rows: Sequence[Mapping[str, Any]], selected: str | None
             if text:
                 lines += folded(Line(printable(text), role), width)
     return lines
-
-
-def _of_jobs(jobs: Mapping[str, int], whole: int, done: int) -> tuple[str, str]:
-    if whole == done:
-        return "✓", "good"
-    if any(jobs.get(state) for state in ("waiting", "ready", "starting", "running", "stopping")):
-        return "▶", "busy"
-    return "✗", "bad"
 
 
 def experiment_rows(shown: ShownExperiment, task: ShownTask | None, selected: str | None, width: int) -> list[Line]:
@@ -105,12 +99,12 @@ def experiment_rows(shown: ShownExperiment, task: ShownTask | None, selected: st
 
 def arm_rows(shown: ShownExperiment, task: ShownTask, selected: str | None, width: int) -> list[Line]:
     """The arms in the order of the ranking, those without scores last: state, scores, memory and time."""
-    arms = ranked_arms(task)
+    arms = task.ranked
     name = min(MOST_NAME, max([LEAST_NAME, *(len(arm.name) + 3 for arm in arms)]))
     short = heads([arm.name for arm in arms], name - 3)
     standings = {arm.key: arm for arm in shown.standing.arms if arm.task == task.name}
-    table = [[*_figures(task, arm, standings[arm.key])] for arm in arms]
-    titles = ["state", *task.answer.parts, "peak", "a training", "a step"]
+    table = [[_state(standings[arm.key]), *figures_of(task.answer, arm.key)] for arm in arms]
+    titles = ["state", *task.answer.parts, *FIGURES]
     columns = [max(len(title), *(len(row[place]) for row in table)) + _GAP for place, title in enumerate(titles)]
     fit, room = 0, width - name
     while fit < len(columns) and columns[fit] <= room:
@@ -133,27 +127,11 @@ def arm_rows(shown: ShownExperiment, task: ShownTask, selected: str | None, widt
     return lines
 
 
-def ranked_arms(task: ShownTask) -> list[ArmEvidence]:
-    """By the ranking, then as the experiment has them."""
-    order = {key: place for place, key in enumerate(task.answer.ranking.order)}
-    return sorted(task.evidence.arms, key=lambda arm: (order.get(arm.key, len(order)), arm.place))
-
-
-def _figures(task: ShownTask, arm: ArmEvidence, standing: ArmStanding) -> Iterator[str]:
-    finals = standing.of_role("final")
-    done = sum(run.stand == "done" for run in finals)
+def _state(standing: ArmStanding) -> str:
+    """How far it is, with how much of what runs is done."""
     running = next((run for run in standing.runs if run.stand == "running"), None)
-    if running is not None and running.share is not None:
-        yield f"{done} of {len(finals)}, {running.share:.0%}"
-    else:
-        yield f"{done} of {len(finals)}" if standing.stand != "censored" else STANDS["censored"]
-    for part in task.answer.parts:
-        score = task.answer.score(arm.key, part)
-        yield score_words(None if score is None else score.tuned)
-    cost = task.answer.cost(arm.key)
-    yield "—" if cost is None or cost.peak_bytes is None else data_size(cost.peak_bytes)
-    yield "—" if cost is None or cost.seconds is None else duration(cost.seconds)
-    yield "—" if cost is None or cost.seconds_a_step is None else f"{cost.seconds_a_step:.1f} s"
+    share = "" if running is None or running.share is None else f", {running.share:.0%}"
+    return stand_words(standing) + share
 
 
 def forest_lines(names: Mapping[str, str], task: ShownTask, part: Part, width: int) -> list[Line]:
