@@ -19,7 +19,7 @@ from tui.model.snapshot import Snapshot
 from tui.queries.failures import ask_beside
 from tui.screens.chain import ChainScreen
 from tui.screens.promotion import PromotionScreen
-from tui.screens.rows_screen import RowsScreen
+from tui.screens.rows_screen import WatchingScreen
 from tui.screens.start_challenge import AskChallenge, ChallengeAsked
 from tui.widgets.challenge_rows import challenge_rows
 
@@ -42,7 +42,7 @@ def queued_words(plan: ChallengePlan) -> str:
     return f"{plural(len(plan.tasks), 'chain')} queued: {plan.wanted.model} challenges the fleet"
 
 
-class ChallengeScreen(RowsScreen):
+class ChallengeScreen(WatchingScreen):
     heading = "Challenge"
     commands: ClassVar[tuple[Command, ...]] = (
         command("j ↓", "down", "The next task", "j,down", "scroll(1)", rank=0, palette=False),
@@ -129,9 +129,6 @@ class ChallengeScreen(RowsScreen):
         self.fault = ""
         """Of the last look."""
         self.busy = False
-        self.reading = False
-        self.seen: object = None
-        """The states of the chains and the versions of the fleet when this was read last."""
 
     @property
     def shown(self) -> StandingChallenge | None:
@@ -161,15 +158,11 @@ class ChallengeScreen(RowsScreen):
 
     # Showing
 
-    def show(self, snapshot: Snapshot) -> None:
-        super().show(snapshot)
-        # Not with each step of a training: bake-offs are loaded for it, and servers asked.
+    def watched(self, snapshot: Snapshot) -> object:
+        """The states of the chains and the versions of the fleet: bake-offs are loaded for a look, and servers asked."""
         chains = [(one.id, [link.job.state for link in one.links]) for one in snapshot.chains]
         rows = () if snapshot.fleet is None else snapshot.fleet.rows
-        now = (chains, [(one.project_id, one.task, one.alias.version_id) for one in rows])
-        if self.context.live and not self.reading and now != self.seen:
-            self.seen = now
-            self.action_read()
+        return chains, [(one.project_id, one.task, one.alias.version_id) for one in rows]
 
     @property
     def rows_title(self) -> Line:

@@ -12,11 +12,10 @@ from tui.actions import AUTHOR, RequestDone
 from tui.commands import ENDS, Command, bindings, command, scrolling
 from tui.context import Context
 from tui.lines import Line
-from tui.model.snapshot import Snapshot
 from tui.queries.failures import ask_beside
 from tui.screens.job import JobScreen
 from tui.screens.results import Results
-from tui.screens.rows_screen import RowsScreen, problem_rows
+from tui.screens.rows_screen import WatchingScreen, problem_rows
 from tui.screens.write_report import ask_report
 from tui.widgets.experiment_rows import experiment_rows
 
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 NO_BAKEOFF = "No bake-off of this experiment has ended yet."
 
 
-class ExperimentScreen(RowsScreen):
+class ExperimentScreen(WatchingScreen):
     heading = "Experiment"
     commands: ClassVar[tuple[Command, ...]] = (
         *scrolling("Scroll down", "Scroll up"),
@@ -112,10 +111,7 @@ class ExperimentScreen(RowsScreen):
         self.selected: str | None = None
         """The key of an arm."""
         self.problem = ""
-        self.reading = False
         self.busy = False
-        self.seen: object = None
-        """The states of the jobs when this was read last."""
 
     @property
     def at_task(self) -> ShownTask | None:
@@ -143,14 +139,6 @@ class ExperimentScreen(RowsScreen):
         return None if found is None else found.job_id
 
     # Reading
-
-    def show(self, snapshot: Snapshot) -> None:
-        super().show(snapshot)
-        # Not with each step of a training: bake-offs are loaded for it.
-        now = [(job.id, job.state) for job in snapshot.jobs]
-        if self.context.live and not self.reading and now != self.seen:
-            self.seen = now
-            self.action_read()
 
     def action_read(self) -> None:
         self.reading = True

@@ -13,11 +13,10 @@ from tui.actions import AUTHOR, RequestDone
 from tui.commands import ENDS, Command, bindings, command
 from tui.context import Context
 from tui.lines import Line, folded
-from tui.model.snapshot import Snapshot
 from tui.queries.failures import ask_beside
 from tui.screens.experiment import ExperimentScreen
 from tui.screens.new_tournament import NewTournament
-from tui.screens.rows_screen import RowsScreen, problem_rows
+from tui.screens.rows_screen import WatchingScreen, problem_rows
 from tui.widgets.experiment_rows import experiment_list_rows
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ NONE_CHOSEN = "Select an experiment."
 NOT_RUN = "Select an experiment that was run."
 
 
-class ExperimentsScreen(RowsScreen):
+class ExperimentsScreen(WatchingScreen):
     heading = "Experiments"
     commands: ClassVar[tuple[Command, ...]] = (
         command("j ↓", "down", "The next experiment", "j,down", "scroll(1)", rank=0, palette=False),
@@ -111,9 +110,7 @@ class ExperimentsScreen(RowsScreen):
         self.selected: str | None = None
         self.outlook: ExperimentOutlook | None = None
         self.problem = ""
-        self.reading = False
         self.busy = False
-        self.seen: object = None
 
     @property
     def chosen(self) -> dict[str, Any] | None:
@@ -128,13 +125,6 @@ class ExperimentsScreen(RowsScreen):
         return self.chosen is not None and not self.chosen["problem"] and not self.busy
 
     # Reading
-
-    def show(self, snapshot: Snapshot) -> None:
-        super().show(snapshot)
-        now = [(job.id, job.state) for job in snapshot.jobs]
-        if self.context.live and not self.reading and now != self.seen:
-            self.seen = now
-            self.action_read()
 
     def action_read(self) -> None:
         self.reading = True

@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.widget import Widget
 
 from core.text import printable
+from tui.context import Context
 from tui.lines import Line, wrapped
 from tui.model.snapshot import Snapshot
 from tui.screens.command_screen import CommandScreen
@@ -91,3 +92,28 @@ class RowsScreen(ScrollingScreen):
     def _rows(self, width: int, height: int) -> list[Line]:
         """For so many columns and rows of room."""
         raise NotImplementedError
+
+
+class WatchingScreen(RowsScreen):
+    """Reads what it shows again when something has changed (`watched`), and not while it still reads: what changes meanwhile is
+    seen with the next snapshot. `action_read` sets `reading`, and whoever takes the answer clears it."""
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.reading = False
+        self.seen: object = None
+        """What was watched when this was read last."""
+
+    def watched(self, snapshot: Snapshot) -> object:
+        """By default the states of the jobs: not each step of a training, for what is read may be bake-offs."""
+        return [(job.id, job.state) for job in snapshot.jobs]
+
+    def action_read(self) -> None:
+        raise NotImplementedError
+
+    def show(self, snapshot: Snapshot) -> None:
+        super().show(snapshot)
+        now = self.watched(snapshot)
+        if self.context.live and not self.reading and now != self.seen:
+            self.seen = now
+            self.action_read()
