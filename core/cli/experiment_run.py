@@ -113,7 +113,7 @@ def carry_out(
     code = _follow(home, queued) if wait and queued is not None else 0
     if as_json:
         within = None if outlook.chosen is None else {"hours": hours, **outlook.chosen.to_json()}
-        print_json({**_json(outlook.plan, queued, remarks), "cost": outlook.cost.to_json(), "within": within})
+        print_json({**_json(outlook.plan, queued, remarks), "cost": outlook.to_json(), "within": within})
     sys.exit(code)
 
 

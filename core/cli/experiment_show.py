@@ -33,6 +33,8 @@ def show(
     from core.experiments.shown import shown_experiment
     from core.experiments.tables import TABLES, table_source
 
+    if named and table != "inputs":
+        raise click.UsageError("--of chooses columns of one table: give --table inputs with it")
     home, found = Home.find(), find_project(project)
     with opened(home) as connection:
         shown = shown_experiment(home, connection, found, name, task)

@@ -31,7 +31,8 @@ class RunCost:
 class ArmEvidence:
     """One arm at one task. `scores` has a row for each seed in `seeds`, in their order; empty before there are any.
 
-    `held_out` is the loss of its best trial in bits a byte, None without trials. `place` is its place in the experiment.
+    `learning_rate` is what its trainings used, chosen by trials where there were some; None before one is done. `held_out`
+    is the loss of its best trial in bits a byte, None without trials. `place` is its place in the experiment.
     `parameters` and `trainable` count those of the base model and of the adapter, None where that is not known.
     """
 
@@ -45,6 +46,7 @@ class ArmEvidence:
     scores: Mapping[Part, SeedScores] = field(default_factory=dict)
     seeds: tuple[int, ...] = ()
     costs: tuple[RunCost, ...] = ()
+    learning_rate: float | None = None
     held_out: float | None = None
     parameters: int | None = None
     trainable: int | None = None

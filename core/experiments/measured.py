@@ -160,6 +160,7 @@ def _arm(
     trained = [run for run in finals if found.job(run).state == "done" and not found.job(run).is_censored]
     summaries = [(found.job(run).result or {}).get("summary") or {} for run in trained]
     trainable = next((one["trainable_parameters"] for one in summaries if one.get("trainable_parameters")), None)
+    rate = next((used["lr"] for one in summaries if (used := one.get("recipe_used"))), None)
     return ArmEvidence(
         key=arm.key,
         name=arm.name,
@@ -171,6 +172,7 @@ def _arm(
         scores=_seed_scores(arm, seeds, tuned, cluster_of),
         seeds=seeds,
         costs=tuple(run_cost(connection, run.seed, found.job(run)) for run in trained),
+        learning_rate=rate,
         held_out=_held_out([found.job(run) for run in finals]),
         parameters=sizes.get(str(arm.definition["model"])),
         trainable=trainable,

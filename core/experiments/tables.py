@@ -11,14 +11,17 @@ from core.errors import NotFoundError
 from core.experiments.shown import ShownExperiment, ShownTask
 from core.fleet.rows import FleetRow, fleet_rows
 from core.home import Home
-from core.statistics.recipe_effect import recipe_mean
+from core.statistics.recipe_effect import Effect, recipe_mean
 
 Value = str | int | float | None
 
 
 @dataclass(frozen=True)
 class ExperimentTable:
-    """`columns` are keys, `rows` values by column; scores and differences in [−1, 1], sizes in bytes, times in seconds."""
+    """`columns` are keys, `rows` values by column; scores and differences in [−1, 1], sizes in bytes, times in seconds.
+
+    Where a figure has a 95 % interval, columns of its name with `_low` and `_high` follow.
+    """
 
     name: str
     task: str | None
@@ -73,14 +76,14 @@ def base_scores(source: TableSource) -> list[ExperimentTable]:
         scores: list[Value] = []
         for task, part in places:
             found = task.evidence.untrained.get(model, {}).get(part)
-            scores.append(None if found is None else recipe_mean(found).mean)
+            scores += _bounded(None if found is None else recipe_mean(found))
         rows.append((model, *scores))
-    columns = ("model", *(f"{task.name} {part}" for task, part in places))
+    columns = ("model", *(name for task, part in places for name in _bounds(f"{task.name} {part}")))
     return [ExperimentTable("base-scores", None, columns, tuple(rows))]
 
 
 def before_after(source: TableSource) -> list[ExperimentTable]:
-    """Each arm before and after training, beside what serves the task now."""
+    """Each arm before and after training, and what serves the task now, in a row of its own."""
     return [_before_after(source, task) for task in source.shown.tasks]
 
 
@@ -88,28 +91,29 @@ def _before_after(source: TableSource, task: ShownTask) -> ExperimentTable:
     serving = source.serving.get(task.name)
     rows: list[tuple[Value, ...]] = []
     for part in task.answer.parts:
-        now = None if serving is None else serving.scores.get(part)
         for key in _ranked(task):
             score, gain = task.answer.score(key, part), task.answer.gain(key, part)
-            rows.append(
-                (
-                    source.shown.names[key],
-                    part,
-                    None if score is None or score.untrained is None else score.untrained.mean,
-                    None if score is None else score.tuned.mean,
-                    None if gain is None else gain.effect.mean,
-                    None if gain is None else gain.effect.interval.low,
-                    None if gain is None else gain.effect.interval.high,
-                    now,
-                )
-            )
-    columns = ("arm", "part", "before", "after", "gain", "gain_low", "gain_high", "in_production")
+            before, after = (None, None) if score is None else (score.untrained, score.tuned)
+            gained = None if gain is None else gain.effect
+            rows.append((source.shown.names[key], part, *_bounded(before), *_bounded(after), *_bounded(gained), None))
+        if serving is not None:
+            name, now, unknown = serving.model or serving.alias.name, serving.scores.get(part), _bounded(None)
+            rows.append((name, part, *unknown, now, None, None, *unknown, "in production"))
+    columns = ("arm", "part", *_bounds("before"), *_bounds("after"), *_bounds("gain"), "serves")
     return ExperimentTable("before-after", task.name, columns, tuple(rows))
 
 
+def _bounds(name: str) -> tuple[str, str, str]:
+    return name, f"{name}_low", f"{name}_high"
+
+
+def _bounded(effect: Effect | None) -> tuple[Value, Value, Value]:
+    return (None, None, None) if effect is None else (effect.mean, effect.interval.low, effect.interval.high)
+
+
 def training(source: TableSource) -> list[ExperimentTable]:
-    """What each arm trains and what that takes: base, rank, peak, trainable share, seconds a step."""
-    own_columns = ("arm", "base", "weights", "rank", "parameters", "trainable", "trainable_share")
+    """What each arm trains and what that takes: base, rank, learning rate, peak, trainable share, seconds a step."""
+    own_columns = ("arm", "base", "weights", "rank", "lr", "parameters", "trainable", "trainable_share")
     columns = (*own_columns, "peak_bytes", "seconds_a_step", "seconds", "joules")
     tables = []
     for task in source.shown.tasks:
@@ -123,6 +127,7 @@ def training(source: TableSource) -> list[ExperimentTable]:
                 arm.model,
                 arm.weights,
                 recipe.get("rank"),
+                arm.learning_rate,
                 arm.parameters,
                 arm.trainable,
             )

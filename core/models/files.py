@@ -52,6 +52,14 @@ def needs_pull(home: Home, entry: ModelEntry) -> bool:
     return not path.is_file() or path.stat().st_size != entry.wheel.size_bytes
 
 
+def pull_bytes(home: Home, entry: ModelEntry) -> int:
+    """What a model takes of the disk that is still to be pulled, in bytes, about: 16 bits a parameter. 0 for one that is there,
+    and where nothing says how large the model is."""
+    if not needs_pull(home, entry):
+        return 0
+    return entry.wheel.size_bytes if entry.wheel is not None else 2 * parameter_count(home, entry)
+
+
 def is_usable(home: Home, entry: ModelEntry) -> bool:
     """Whether the model is on this disk, and its files are whole as far as their headers tell."""
     if needs_pull(home, entry):

@@ -81,11 +81,13 @@ def _of_task(shown: ShownExperiment, task: ShownTask) -> Iterator[ReportPart]:
     names, answer = shown.names, task.answer
     charts = [chart for part in answer.parts for chart in _charts(shown, task, part)]
     said = tuple(answer_lines(answer, names))
-    yield ReportPart(f"{task.name}: {headline(answer, names)}", said[1:], tuple(charts))
+    yield ReportPart(f"{task.name}: {headline(answer, names)}", said[1:])
     if answer.caveats:
         yield ReportPart(
             f"{task.name}: before you believe it", bullets=tuple(caveat_words(one, names) for one in answer.caveats)
         )
+    if charts:
+        yield ReportPart(f"{task.name}: differences, before and after", charts=tuple(charts))
     if answer.next_steps:
         yield ReportPart(
             f"{task.name}: to sharpen it", bullets=tuple(next_words(one, names) for one in answer.next_steps)

@@ -221,6 +221,20 @@ def count_jobs(connection: sqlite3.Connection, experiment_id: int) -> dict[str, 
     return {row["state"]: row["n"] for row in rows}
 
 
+def count_others(connection: sqlite3.Connection, experiment_id: int | None) -> int:
+    """How many jobs that have not ended are none of an experiment's (None: of one that is not stored yet); without pulls."""
+    (number,) = connection.execute(
+        """
+        SELECT count(*) FROM jobs JOIN job_states USING (state)
+        WHERE stage <> 'ended' AND kind <> 'pull'
+          AND id NOT IN (SELECT job_id FROM experiment_runs WHERE experiment_id = :id
+                         UNION SELECT job_id FROM experiment_bakeoffs WHERE experiment_id = :id)
+        """,
+        {"id": experiment_id},
+    ).fetchone()
+    return int(number)
+
+
 def lacking_jobs(connection: sqlite3.Connection, experiment_id: int) -> list[int]:
     """The jobs of an experiment that have ended without being done, oldest first."""
     rows = connection.execute(

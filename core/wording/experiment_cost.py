@@ -15,16 +15,19 @@ if TYPE_CHECKING:
 MOST_NAMED = 6
 
 
-def cost_lines(cost: ExperimentCost) -> Iterator[str]:
-    """`takes about 6 h 40, 1.3 kWh and 2.1 GB of disk`, and what of it is not known; nothing where nothing is missing."""
+def cost_lines(cost: ExperimentCost, disk_bytes: int | None = None) -> Iterator[str]:
+    """`takes about 6 h 40, 1.3 kWh and 2.1 GB of disk`, and what of it is not known; nothing where nothing is missing.
+
+    `disk_bytes` stands in the place of the cost's own, which knows nothing of models that are still to be pulled.
+    """
     if not cost.runs:
         return
     known = len({one.run.arm.key for one in cost.runs}) - len(cost.unknown)
     parts = [duration(cost.seconds)] if known and cost.seconds else []
     if cost.joules is not None:
         parts.append(energy(cost.joules / 3600))
-    if cost.disk_bytes:
-        parts.append(f"{data_size(cost.disk_bytes)} of disk")
+    if disk := cost.disk_bytes if disk_bytes is None else disk_bytes:
+        parts.append(f"{data_size(disk)} of disk")
     if parts:
         yield f"what is missing takes about {listed(parts)}"
     if known and cost.is_scaled:
@@ -42,7 +45,17 @@ def cost_lines(cost: ExperimentCost) -> Iterator[str]:
 
 def outlook_lines(outlook: ExperimentOutlook) -> Iterator[str]:
     """What an experiment takes, and where hours were given what of it they allow."""
-    yield from cost_lines(outlook.cost)
+    yield from cost_lines(outlook.cost, outlook.disk_bytes)
+    if not outlook.plan.missing:
+        return
+    if outlook.disk_bytes > outlook.room_bytes:
+        yield (
+            f"▲ the disk has room for {data_size(outlook.room_bytes)}: jobs wait for room when it is full. "
+            "`bakehouse runs clean` frees some"
+        )
+    if outlook.others:
+        what = "job is" if outlook.others == 1 else "jobs are"
+        yield f"{outlook.others} other {what} in the queue; the time of other jobs is not counted"
     if outlook.chosen is not None and outlook.hours is not None:
         yield chosen_words(outlook.chosen, outlook.hours)
 

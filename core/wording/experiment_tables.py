@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from core.bakeoff.figures import signed
+from core.bakeoff.figures import bounds, signed
 from core.experiments.tables import ExperimentTable, Value
 from core.format import SCORE_SCALE, data_size, duration, energy, parameters, score_figure
+from core.statistics.paired import Interval
+from core.wording.runs import label
 
 TITLES: Mapping[str, str] = {
     "base-scores": "Scores before training",
@@ -16,9 +18,7 @@ TITLES: Mapping[str, str] = {
     "sizes": "What serves now, and what would in its place",
 }
 HEADS: Mapping[str, str] = {
-    "gain_low": "from",
-    "gain_high": "to",
-    "in_production": "in production",
+    "serves": "",
     "trainable_share": "share",
     "peak_bytes": "peak",
     "seconds_a_step": "a step",
@@ -42,9 +42,6 @@ SHOWN: Mapping[str, Callable[[Value], str]] = {
     "before": _number(score_figure),
     "after": _number(score_figure),
     "gain": _number(signed),
-    "gain_low": _number(signed),
-    "gain_high": _number(signed),
-    "in_production": _number(score_figure),
     "old_score": _number(score_figure),
     "new_score": _number(score_figure),
     "parameters": _number(lambda value: parameters(int(value))),
@@ -57,6 +54,8 @@ SHOWN: Mapping[str, Callable[[Value], str]] = {
     "seconds": _number(duration),
     "joules": _number(lambda value: energy(value / 3600)),
     "rank": _number(lambda value: f"{value:g}"),
+    "lr": _number(lambda value: label("lr", float(value)).removeprefix("lr ")),
+    "serves": lambda value: str(value or ""),
 }
 """How the values of a column are read; of all others texts are themselves and numbers are scores."""
 
@@ -70,14 +69,27 @@ def title_of(table: ExperimentTable) -> str:
 
 
 def heads_of(table: ExperimentTable) -> list[str]:
-    return [HEADS.get(column, column) for column in table.columns]
+    return [HEADS.get(column, column) for column in shown_columns(table)]
+
+
+def shown_columns(table: ExperimentTable) -> list[str]:
+    """Without the ends of intervals, which are read beside their figures."""
+    return [column for column in table.columns if not column.endswith(("_low", "_high"))]
 
 
 def rows_of(table: ExperimentTable) -> list[list[str]]:
-    """Every value as it is read."""
-    return [
-        [value_words(column, value) for column, value in zip(table.columns, row, strict=True)] for row in table.rows
-    ]
+    """Every value as it is read: `4.47 [4.10, 4.80]`."""
+    by_column = [dict(zip(table.columns, row, strict=True)) for row in table.rows]
+    return [[_cell(row, column) for column in shown_columns(table)] for row in by_column]
+
+
+def _cell(row: Mapping[str, Value], column: str) -> str:
+    written = value_words(column, row[column])
+    low, high = (row.get(f"{column}_{end}") for end in ("low", "high"))
+    if not (isinstance(low, int | float) and isinstance(high, int | float)):
+        return written
+    least = -1.0 if column == "gain" else 0.0  # a t interval knows of no ends that a score has
+    return f"{written} {bounds(Interval(max(least, low), min(1.0, high)))}"
 
 
 def value_words(column: str, value: Value) -> str:

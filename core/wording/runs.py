@@ -23,6 +23,8 @@ LABELS: Mapping[str, str] = {
     "data": "{}",
     "data_sha256": "data {}",
     "max_length": "{} tokens",
+    "eval_fraction": "{} held out",
+    "warmup_steps": "{} warm-up steps",
     "batch_size": "batch {}",
     "accumulation": "× {} accumulated",
     "bits": "{} bit",
@@ -40,6 +42,7 @@ LABELS: Mapping[str, str] = {
     "full": "all inputs: {}",
 }
 """By setting, the most telling first; any other one is shown under its name."""
+COUNTED = frozenset({"epochs", "steps", "repeats", "warmup_steps"})
 UNTOLD = frozenset({"version_id", "observed"})
 """What the store finds checks for drift by, and tells a person nothing."""
 MOST_KEYS = 10
@@ -151,20 +154,28 @@ def labels(group: Sequence[JobRow], job: JobRow, names: Sequence[str]) -> tuple[
         value = job.settings.get(name)
         if isinstance(value, list):
             shared = set.intersection(*(set(map(str, other.settings.get(name) or [])) for other in group))
-            value = ", ".join(str(one).replace("job:", "job ") for one in value if str(one) not in shared) or "fewer"
+            value = ", ".join(str(one).replace("job:", "job ") for one in value if str(one) not in shared)
+            if not value:
+                found.append(f"fewer {name.replace('_', ' ')}")
+                continue
         found.append(label(name, value))
     return tuple(found)
 
 
 def label(name: str, value: Any) -> str:
-    """`rank 8`, `lr 5e-05`, `no rslora`, `seed 3`."""
+    """`rank 8`, `lr 5e-5`, `no rslora`, `20 % held out`, `seed 3`."""
     plain = name.replace("_", " ")
+    if name == "eval_fraction" and not value:
+        return "nothing held out"
     if value is None or value is False:
         return f"no {plain}"
     if value is True:
         return plain
-    if isinstance(value, float):
-        text = f"{value:g}" if abs(value) >= 0.001 or not value else scientific(value)
+    if name == "eval_fraction" and value:
+        text = f"{100 * value:g} %"
+    elif isinstance(value, float):  # learning rates are compared: all that are below 0.01 are written alike
+        least = 0.01 if name == "lr" else 0.001
+        text = f"{value:g}" if abs(value) >= least or not value else scientific(value)
     elif name.endswith("sha256"):
         text = str(value)[:4]
     elif name == "data":
@@ -173,9 +184,8 @@ def label(name: str, value: Any) -> str:
         text = f"of {str(value).replace('job:', 'job ')}"
     else:
         text = str(value)
-    if name in {"epochs", "steps"} and text == "1":
-        return f"1 {name[:-1]}"
-    return printable(LABELS.get(name, f"{plain} {{}}").format(text))
+    written = printable(LABELS.get(name, f"{plain} {{}}").format(text))
+    return written.removesuffix("s") if name in COUNTED and text == "1" else written
 
 
 def scientific(value: float) -> str:

@@ -99,7 +99,7 @@ def home_with_experiment(
             elif (run.arm.name, seed) in failed:
                 step_to(connection, job_id, "failed")
             else:
-                _train(connection, job_id, run.arm.name)
+                _train(connection, job_id, run)
                 measured.append((run.arm, seed, job_id))
         job_id = _bakeoff(home, connection, project, measured, answered=block <= blocks)
         with transaction(connection):
@@ -123,11 +123,13 @@ def _spec(project: Project, run: ArmRun) -> TrainSpec:
     )
 
 
-def _train(connection: sqlite3.Connection, job_id: int, arm: str) -> None:
+def _train(connection: sqlite3.Connection, job_id: int, run: ArmRun) -> None:
     """Bring a training to its end, with what it took."""
+    arm = run.arm.name
     summary = {
         "task": TASK,
         "steps": STEPS,
+        "recipe_used": final_recipe(run.arm, run.seed).model_dump(mode="json"),
         "seconds_per_step": STEP_SECONDS[arm],
         "seconds": STEPS * STEP_SECONDS[arm],
         "peak_memory_bytes": PEAKS[arm],

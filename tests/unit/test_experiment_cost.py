@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from core.errors import InputError
 from core.submission.experiment_cost import ExperimentCost, experiment_cost, measured_trainings
 from core.submission.experiment_hours import within_hours
+from core.submission.experiment_outlook import experiment_outlook
 from core.submission.experiment_plan import ExperimentPlan
 from core.submission.measured_work import MeasuredFile, seconds_of_file
-from core.wording.experiment_cost import chosen_words, cost_lines
+from core.wording.experiment_cost import chosen_words, cost_lines, outlook_lines
 from tests.support.commands import called
 from tests.support.lab import Lab, lab
 
@@ -159,3 +161,19 @@ def test_files_that_are_made_of_an_adapter_are_counted_as_they_took_before(home:
     _, cost = priced(home, vary={"model": ["small"]}, measure="Q4_K_M", seeds=1)
     assert [one.run.role for one in cost.runs] == ["final", "merge", "convert", "quantize"]
     assert {one.seconds for one in cost.runs} == {None}
+
+
+def test_what_an_experiment_meets_is_said_with_its_cost(home: Lab) -> None:
+    """Models that are still to be pulled take disk as well, a disk that is too small is named, and so are other jobs."""
+    home.run("before", vary={"model": ["small"]}, seeds=2)
+    file = home.project.root / "configs/models.yaml"
+    entry = {"hub": "nobody/far", "parameters": 10**12, "family": "llama"}
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "far": entry}))
+    home.write("e", vary={"model": ["small", "far"]}, seeds=1)
+    found = experiment_outlook(home.home, home.project, home.project.experiment("e"))
+    said = " ".join(outlook_lines(found))
+    assert found.pull_bytes == 2 * 10**12 and found.disk_bytes >= found.pull_bytes
+    assert found.others == 4 and "4 other jobs are in the queue" in said, "two trainings, and a bake-off behind each"
+    assert "2,000.0 GB of disk" in said and "the disk has room for" in said
+    own = experiment_outlook(home.home, home.project, home.project.experiment("before"))
+    assert own.others == 0 and own.pull_bytes == 0 and not list(outlook_lines(own))

@@ -14,16 +14,28 @@ import pytest
 
 from core.config.project import Project
 from core.errors import NotFoundError
+from core.experiments.arms import expand
 from core.experiments.shown import shown_experiment
 from core.experiments.tables import TABLES, TableSource, table_source
+from core.fleet.rows import FleetRow
 from core.home import Home
 from core.reports.experiment_report import html_report, markdown_report
 from core.reports.svg import ForestMark, Slope, forest_svg, slopes_svg
 from core.store.database import open_database
-from core.wording.experiment_tables import value_words
+from core.store.fleet import Alias
+from core.wording.experiment_tables import heads_of, rows_of, shown_columns, value_words
 from tests.support.commands import called
-from tests.support.stored_experiment import LARGE, NAME, PEAKS, SMALL, STEP_SECONDS, home_with_experiment
+from tests.support.stored_experiment import (
+    LARGE,
+    NAME,
+    PEAKS,
+    SMALL,
+    STEP_SECONDS,
+    home_with_experiment,
+    written_experiment,
+)
 
+SERVED = Alias(1, "ollama", "http://127.0.0.1:11434", "judge", "judge", None, None, None, None, None, None)
 HOSTILE = "<script>alert(1)</script> | `x` \x1b[31m [a](http://b)"
 
 
@@ -33,20 +45,26 @@ def source(home: Home, project: Project, of: tuple[str, ...] = ()) -> TableSourc
 
 
 def test_each_table_has_what_was_measured(tmp_path: Path) -> None:
-    found = source(*home_with_experiment(tmp_path))
+    home, project = home_with_experiment(tmp_path)
+    found = source(home, project)
     (base,) = TABLES["base-scores"](found)
-    assert [row[0] for row in base.rows] == [SMALL, LARGE] and base.columns == (
+    assert [row[0] for row in base.rows] == [SMALL, LARGE] and shown_columns(base) == [
         "model",
         "judge format",
         "judge content",
-    )
+    ]
+    assert all(low <= score <= high for _, score, low, high, *_ in base.rows)  # type: ignore[operator]
     (both,) = TABLES["before-after"](found)
     first = dict(zip(both.columns, both.rows[0], strict=True))
     assert first["arm"] == f"{SMALL} bf16" and first["gain"] == pytest.approx(first["after"] - first["before"])  # type: ignore[operator]
-    assert first["in_production"] is None
+    assert first["after_low"] < first["after"] < first["after_high"]  # type: ignore[operator]
+    assert {row[-1] for row in both.rows} == {None}, "nothing serves"
     (trained,) = TABLES["training"](found)
     by_arm = {row[0]: dict(zip(trained.columns, row, strict=True)) for row in trained.rows}
     assert {name: row["peak_bytes"] for name, row in by_arm.items()} == PEAKS
+    assert {row["lr"] for row in by_arm.values()} == {
+        arm.recipe.lr for arm in expand(written_experiment(), project).arms
+    }
     assert {name: row["seconds_a_step"] for name, row in by_arm.items()} == STEP_SECONDS
     inputs = TABLES["inputs"](found)
     assert [one.name for one in inputs] == ["inputs format", "inputs content"] and len(inputs[0].rows) == 12
@@ -166,3 +184,33 @@ def test_the_commands_write_and_never_over_a_file(
         assert called(capsys, ["experiment", "show", NAME, *at, "--table", table])[0] == 0
     document = json.loads(called(capsys, ["experiment", "show", NAME, *at, "--table", "training", "--json"])[1])
     assert document["tables"][0]["rows"][0]["base"] == SMALL
+
+
+def test_figures_are_read_with_their_intervals_and_what_serves_in_a_row_of_its_own(tmp_path: Path) -> None:
+    found = source(*home_with_experiment(tmp_path))
+    serving = FleetRow(None, "judge", SERVED, None, {"format": 0.9})
+    (table,) = TABLES["before-after"](replace(found, serving={"judge": serving}))
+    rows = [dict(zip(heads_of(table), row, strict=True)) for row in rows_of(table)]
+    assert re.fullmatch(r"\d\.\d\d \[\d\.\d\d, \d\.\d\d\]", rows[0]["after"]) and rows[0][""] == ""
+    assert re.fullmatch(r"\+\d\.\d\d \[.*\]", rows[0]["gain"])
+    served = [row for row in rows if row[""]]
+    assert [(row["arm"], row["part"], row["before"], row["after"], row[""]) for row in served] == [
+        ("judge", "format", "—", "4.50", "in production"),
+        ("judge", "content", "—", "—", "in production"),
+    ]
+
+
+def test_columns_are_chosen_of_the_table_that_has_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    home, project = home_with_experiment(tmp_path)
+    monkeypatch.setenv("BAKEHOUSE_HOME", str(home.root))
+    asked = ["experiment", "show", NAME, "--project", str(project.root), "--of", SMALL]
+    code, _, problem = called(capsys, asked)
+    assert code == 2 and "--table inputs" in problem
+    assert called(capsys, [*asked, "--table", "inputs"])[0] == 0
+
+
+def test_what_speaks_against_an_answer_is_read_before_its_charts(tmp_path: Path) -> None:
+    page = html_report(source(*home_with_experiment(tmp_path, blocks=1)), 0.0)
+    assert page.index("wins") < page.index("before you believe it") < page.index("<svg")

@@ -62,14 +62,14 @@ def bakeoff(job_id: int, *candidates: str, **settings: Any) -> JobRow:
         ([train(1), train(2, data="/p/data/judge2.jsonl", data_sha256="bb")], [("judge.train",), ("judge2",)]),
         ([train(1), train(2, data_sha256="bbbb2222")], [("data aaaa",), ("data bbbb",)]),
         ([train(1), train(2, rslora=True)], [("no rslora",), ("rslora",)]),
-        ([train(1), train(2, targets=["q_proj"])], [("targets v_proj",), ("targets fewer",)]),
+        ([train(1), train(2, targets=["q_proj"])], [("targets v_proj",), ("fewer targets",)]),
         ([train(1), train(2, base="Qwen3-8B")], [(), ()]),
         (
             [train(1), train(2, rank=8), train(3, rank=8, epochs=1.0)],
             [("rank 16", "3 epochs"), ("rank 8", "3 epochs"), ("rank 8", "1 epoch")],
         ),
         ([bakeoff(1, "base", "job:3"), bakeoff(2, "base", "job:5 merged")], [("job 3",), ("job 5 merged",)]),
-        ([bakeoff(1, "a", repeats=1), bakeoff(2, "a")], [("1 repeats",), ("3 repeats",)]),
+        ([bakeoff(1, "a", repeats=1), bakeoff(2, "a")], [("1 repeat",), ("3 repeats",)]),
     ],
 )  # fmt: skip
 def test_what_differs_is_named_the_telling_settings_first(jobs: list[JobRow], words: list[tuple[str, ...]]) -> None:
@@ -104,7 +104,17 @@ def test_what_all_have_in_common_gives_way_to_what_differs() -> None:
 
 @pytest.mark.parametrize(
     ("name", "value", "words"),
-    [("lr", 2.5e-4, "lr 2.5e-4"), ("lr", 0.01, "lr 0.01"), ("lr", 1e-5, "lr 1e-5"), ("dropout", 0.0, "dropout 0")],
+    [
+        ("lr", 2.5e-4, "lr 2.5e-4"),
+        ("lr", 0.002, "lr 2e-3"),
+        ("lr", 0.01, "lr 0.01"),
+        ("lr", 1e-5, "lr 1e-5"),
+        ("dropout", 0.0, "dropout 0"),
+        ("eval_fraction", 0.2, "20 % held out"),
+        ("eval_fraction", 0.0, "nothing held out"),
+        ("warmup_steps", 1, "1 warm-up step"),
+        ("warmup_steps", 4, "4 warm-up steps"),
+    ],
 )
 def test_numbers_are_written_as_people_write_them(name: str, value: float, words: str) -> None:
     assert label(name, value) == words
