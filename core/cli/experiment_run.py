@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from core.submission.experiment import QueuedExperiment
     from core.submission.experiment_outlook import ExperimentOutlook
     from core.submission.experiment_plan import ExperimentPlan
+    from core.submission.experiment_retry import RetriedJobs
 
 F = Callable[..., Any]
 
@@ -99,32 +100,42 @@ def carry_out(
     """Queue what is missing of an experiment and say so, or with `dry_run` only say so; leaves with an exit code."""
     from core.submission.experiment import submit_experiment
     from core.submission.experiment_outlook import experiment_outlook
-    from core.submission.experiment_retry import retry_lacking
+    from core.submission.experiment_retry import RetriedJobs, retry_lacking
 
-    remarks = retry_lacking(home, project, experiment.name, by=by()) if retry and not dry_run else []
+    asked_again = retry and not dry_run
+    retried = retry_lacking(home, project, experiment.name, by=by()) if asked_again else RetriedJobs()
     with told_if_slow("looking at each arm: its data, its recipe, the memory that it takes …"):
         outlook = experiment_outlook(home, project, experiment, kind=kind, about=about).within(hours)
         queued = None if dry_run else submit_experiment(home, project, outlook.plan, author=by())
-    remarks += [*outlook.plan.remarks, *(() if queued is None else queued.remarks)]
+    remarks = [*retried.refused, *outlook.plan.remarks, *(() if queued is None else queued.remarks)]
     if queued is not None:
         submitted.warn_of_launcher(home)
     if not as_json:
-        _say(outlook, queued, remarks)
+        _say(outlook, queued, remarks, retried)
     code = _follow(home, queued) if wait and queued is not None else 0
     if as_json:
         within = None if outlook.chosen is None else {"hours": hours, **outlook.chosen.to_json()}
-        print_json({**_json(outlook.plan, queued, remarks), "cost": outlook.to_json(), "within": within})
+        print_json(
+            {
+                **_json(outlook.plan, queued, remarks),
+                "retried": list(retried.jobs),
+                "cost": outlook.to_json(),
+                "within": within,
+            }
+        )
     sys.exit(code)
 
 
-def _say(outlook: ExperimentOutlook, queued: QueuedExperiment | None, remarks: list[str]) -> None:
+def _say(outlook: ExperimentOutlook, queued: QueuedExperiment | None, remarks: list[str], retried: RetriedJobs) -> None:
     from core.wording.experiment_cost import outlook_lines
-    from core.wording.experiment_plan import lacking_words, missing_words, plan_lines, queued_words
+    from core.wording.experiment_plan import lacking_words, missing_words, plan_lines, queued_words, retried_words
 
     width = terminal_width()
     for remark in remarks:
         say(f"note: {remark}", error=True)
     lines = [*plan_lines(outlook.plan), *outlook_lines(outlook)]
+    if retried.jobs:
+        lines.append(retried_words(retried))
     lines.append(missing_words(outlook.plan) if queued is None else queued_words(queued))
     if queued is not None and queued.lacking:
         lines.append(lacking_words({job.id: job.state for job in queued.lacking}))

@@ -113,9 +113,10 @@ class Runner:
 
     def tick(self) -> bool:
         """One round; returns whether there is anything left to wait for."""
-        self.do_commands()
         self.take_sample()
+        # Before commands, which ask of jobs as they are: what ended while no runner lived is noted by then.
         living = self.watch.tick()
+        self.do_commands()
         self.act_on_findings()
         self.escalate_stops()
         waiting = self.starter.start_what_may()

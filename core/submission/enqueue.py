@@ -135,7 +135,9 @@ class ChainWriting:
 
 @contextlib.contextmanager
 def writing_chains(home: Home, project: Project, *, author: str) -> Iterator[ChainWriting]:
-    """A transaction in which chains are written: what the block writes, whole or not at all. A runner lives afterwards.
+    """A transaction in which chains are written: what the block writes, whole or not at all.
+
+    A runner lives afterwards, also where nothing was missing: without it what is queued already would wait for ever.
 
     What takes long to find out about their jobs is found out before (`require_runnable`): the database is locked.
     """
@@ -144,8 +146,7 @@ def writing_chains(home: Home, project: Project, *, author: str) -> Iterator[Cha
     with contextlib.closing(open_database(home)) as connection, transaction(connection):
         writing = ChainWriting(Place(home, project, connection, python, author, on_gpu=vendor is not None), vendor)
         yield writing
-    if writing.queued:
-        ensure_runner(home)
+    ensure_runner(home)
 
 
 def store_chain(

@@ -59,7 +59,8 @@ class QueuedExperiment:
 def submit_experiment(home: Home, project: Project, plan: ExperimentPlan, *, author: str) -> QueuedExperiment:
     """Queue what is missing of an experiment, all of it or nothing.
 
-    What another asker has queued since the plan was made is not queued twice. Raises `InputError` where a tool of llama.cpp is
+    What another asker has queued since the plan was made is not queued twice. A runner lives afterwards, also where nothing was
+    missing: one that was killed would leave for ever what is queued already. Raises `InputError` where a tool of llama.cpp is
     missing, and what a bake-off's submission raises.
     """
     asking = AskedArms(home, project, plan)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from core.experiments.arms import Arm
     from core.submission.experiment import QueuedExperiment
     from core.submission.experiment_plan import ExperimentPlan, LeftOutArm
+    from core.submission.experiment_retry import RetriedJobs
 
 ROLES = {
     "trial": ("trial", "trials"),
@@ -79,6 +80,11 @@ def queued_words(queued: QueuedExperiment) -> str:
         return "nothing was missing: all of it is queued or done"
     numbers = f"job {jobs[0]}" if len(jobs) == 1 else f"jobs {min(jobs)} to {max(jobs)}"
     return f"queued {counted([run.role for run in queued.runs], len(queued.bakeoffs))}, as {numbers}"
+
+
+def retried_words(retried: RetriedJobs) -> str:
+    """`tried again: jobs 12 and 14`."""
+    return f"tried again: job{'' if len(retried.jobs) == 1 else 's'} {listed([str(job) for job in retried.jobs])}"
 
 
 def left_out_arm_words(one: LeftOutArm) -> str:

@@ -113,6 +113,23 @@ def test_runner_shim_and_job_killed_the_job_is_lost_and_a_retry_goes_on_from_its
     assert [attempt.outcome for attempt in queue.attempts(job)] == ["lost", "done"]
 
 
+def test_a_retry_that_starts_the_runner_finds_what_was_killed_with_the_last_one(queue: Queue) -> None:
+    """The job counts as running until somebody has looked: whoever asks does not have to look first."""
+    job = queue.submit(JOB)
+    queue.wait_for_step(job, 7)
+    process = queue.process(job)
+    queue.kill_runner()
+    kill(queue.shim_pid(job))
+    kill(process)
+    assert queue.job(job).state == "running"
+
+    queue.go_on(job)
+    queue.ask("retry", job)
+    queue.wait_for(job, "done")
+    assert queue.seen(job) == COUNTED
+    assert [attempt.outcome for attempt in queue.attempts(job)] == ["lost", "done"]
+
+
 def test_a_killed_job_is_failed_with_its_signal_and_retry_resumes_it(queue: Queue) -> None:
     job = queue.submit(JOB)
     queue.wait_for_step(job, 7)

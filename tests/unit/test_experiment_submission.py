@@ -100,6 +100,14 @@ def test_asked_for_again_it_queues_nothing(home: Lab) -> None:
     assert again.experiment.id == first.experiment.id
 
 
+def test_asked_for_again_it_sees_that_a_runner_lives(home: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was killed together with its job would leave for ever what is queued already."""
+    home.run()
+    started: list[object] = []
+    monkeypatch.setattr("core.submission.enqueue.ensure_runner", started.append)
+    assert home.run().runs == () and len(started) == 1
+
+
 def test_an_extension_by_a_model_and_a_seed_queues_only_those(home: Lab) -> None:
     first = home.run()
     more = home.run(vary={"model": ["other", "small", "large"]}, seeds=3)

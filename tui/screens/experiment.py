@@ -225,14 +225,16 @@ class ExperimentScreen(WatchingScreen):
         from core.submission.experiment import submit_experiment
         from core.submission.experiment_plan import plan_experiment
         from core.submission.experiment_retry import retry_lacking
-        from core.wording.experiment_plan import queued_words
+        from core.wording.experiment_plan import queued_words, retried_words
 
         home, project, by = self.context.home, self.context.find_project(), author(AUTHOR)
         with contextlib.closing(open_database(home)) as connection:
             named = named_experiment(connection, project, self.experiment)
-        retry_lacking(home, project, self.experiment, by=by)
+        retried = retry_lacking(home, project, self.experiment, by=by)
         plan = plan_experiment(home, project, named.experiment, kind=named.kind, about=named.about)
-        return self.RunAgain(queued_words(submit_experiment(home, project, plan, author=by)))
+        queued = submit_experiment(home, project, plan, author=by)
+        said = [*retried.refused, *([retried_words(retried)] if retried.jobs else []), queued_words(queued)]
+        return self.RunAgain("; ".join(said))
 
     def _tell_run(self, message: RunAgain) -> None:
         self.tell(message, RequestDone(message.problem or message.words, failed=bool(message.problem)))

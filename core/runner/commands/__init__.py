@@ -9,7 +9,7 @@ from core.runner.commands.base import QueueCommand, RefusedError, Request
 from core.runner.commands.of_chains import jobs_of_chain
 from core.runner.commands.of_fleet import FLEET_COMMANDS
 from core.runner.commands.of_jobs import JOB_COMMANDS, stop
-from core.runner.commands.of_queue import QUEUE_COMMANDS
+from core.runner.commands.of_queue import QUEUE_COMMANDS, UNNAMED_COMMANDS
 from core.store.commands import CommandRow, finish_command
 from core.store.database import transaction
 from core.store.job_reasons import refusal
@@ -32,8 +32,8 @@ def carry_out(home: Home, connection: sqlite3.Connection, asked: CommandRow) -> 
         with transaction(connection):
             command = COMMANDS.get(asked.kind)
             request = Request(home, connection, asked.author, asked.arguments)
-            if (of_fleet := FLEET_COMMANDS.get(asked.kind)) is not None:
-                of_fleet(request)
+            if (unnamed := FLEET_COMMANDS.get(asked.kind) or UNNAMED_COMMANDS.get(asked.kind)) is not None:
+                unnamed(request)
             elif command is not None and command.on_queue is not None:
                 command.on_queue(request)
             elif command is not None and command.on_job is not None and asked.job_id is not None:

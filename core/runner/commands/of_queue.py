@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from core.gpu_lease.gpu_fault import release_gpu as remove_block
 from core.runner.commands.base import Argument, Confirmation, Key, QueueCommand, RefusedError, Request
 from core.store.job_reasons import refusal
@@ -15,6 +17,10 @@ def pause(request: Request) -> None:
 
 def resume(request: Request) -> None:
     request.connection.execute("UPDATE queue SET paused = 0, reason = '', author = ?", [request.author])
+
+
+def look(request: Request) -> None:
+    """Nothing: what had ended was noted before the command was reached, which is what was asked for."""
 
 
 def release_gpu(request: Request) -> None:
@@ -64,3 +70,6 @@ QUEUE_COMMANDS = (
         confirmation=Confirmation("Release the GPU?", "Release it", "Leave it blocked", explain_release),
     ),
 )
+
+UNNAMED_COMMANDS: dict[str, Callable[[Request], None]] = {"look": look}
+"""What programs ask for and no person does."""
