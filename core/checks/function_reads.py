@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+from core.syntax_tree import parsed
+
 INPUT_PARAMETERS = ("asked", "conversation")
 """Parameters by whose name a function is given the input: its text, and all turns up to it."""
 GIVEN_BY_PLACE = 3
@@ -27,7 +29,7 @@ class FunctionReads:
 def function_reads(code: str, function: str) -> FunctionReads:
     """What the function of that name in the file reads. A file that cannot be parsed, or lacks it, reads nothing known."""
     try:
-        tree = ast.parse(code)
+        tree = parsed(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return FunctionReads()
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}

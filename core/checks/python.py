@@ -20,6 +20,7 @@ from core.checks.base import AskedInput, BaseDefinition, Captures, CheckFault, C
 from core.checks.function_reads import GIVEN_BY_PLACE, INPUT_PARAMETERS, FunctionReads, function_reads
 from core.checks.isolated import outcome_of, printed
 from core.isolation.worker import WorkerSpec
+from core.syntax_tree import parsed
 
 _SIZE = re.compile(r"(\d+)\s*(MB|GB)", re.IGNORECASE)
 LEAST_BYTES, MOST_BYTES = 16_000_000, 64_000_000_000
@@ -149,7 +150,7 @@ def _said(raised: Any) -> str:
 def code_fault(code: str, function: str) -> tuple[int | None, str] | None:
     """What can be seen to be wrong with a file without running it, with its line; None where nothing can."""
     try:
-        tree = ast.parse(code)
+        tree = parsed(code)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return getattr(error, "lineno", None), f"no Python: {getattr(error, 'msg', None) or error}"
     found = [node for node in tree.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)]
@@ -174,7 +175,7 @@ def code_fault(code: str, function: str) -> tuple[int | None, str] | None:
 def imported_names(code: str) -> list[tuple[int, str, bool]]:
     """The modules that a file imports wherever it does, with their lines; the flag tells a relative import."""
     found: list[tuple[int, str, bool]] = []
-    for node in ast.walk(ast.parse(code)):
+    for node in ast.walk(parsed(code)):
         if isinstance(node, ast.Import):
             found += [(node.lineno, alias.name.partition(".")[0], False) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

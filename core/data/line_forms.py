@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import json
 from collections.abc import Sequence
 from contextlib import suppress
@@ -40,6 +39,7 @@ from core.data.turns import (
     text_of,
     without_answer,
 )
+from core.syntax_tree import literal
 
 LineForm = Literal["messages", "prompt", "sharegpt", "chat", "trl", "preference", "alpaca", "question", "columns"]
 FORM_NAMES: dict[LineForm, str] = {
@@ -215,7 +215,7 @@ class _RecordReader:
             pass
         if len(text) <= MOST_LITERAL_CHARACTERS:
             with suppress(ValueError, SyntaxError, RecursionError, MemoryError):
-                found = ast.literal_eval(text.strip())
+                found = literal(text.strip())
                 if isinstance(found, list) and all(isinstance(item, dict) for item in found):
                     return found
         return self.record.refuse(
