@@ -18,7 +18,7 @@ from core.format import data_size, duration, share
 from core.home import Home
 from core.text import cell_width
 from core.vram.plan import Plan, Row, method_words
-from core.wording.memory import forecast_words
+from core.wording.memory import budget_words, forecast_words
 from core.wording.obstacles import not_used
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def plan(
             }
         )
         return
-    say_budget(budget)
+    say(budget_words(budget))
     for device in budget.passed_over:
         say(f"▲ {not_used(device)}")
     within = f"a forecast holds within ± {share(calibration.spread)}"
@@ -104,12 +104,6 @@ def plan(
     say()
     for line in lines(made, on_cpu=budget.kind == "cpu"):
         say(line)
-
-
-def say_budget(budget: Budget) -> None:
-    """`AMD RX 9070 XT: 17.1 GB, 1.2 GB in use, 15.3 GB usable by a job`."""
-    idle = f", {budget.in_use}" if budget.in_use else ""
-    say(f"{budget.name}: {data_size(budget.total_bytes)}{idle}, {data_size(budget.limit_bytes)} usable by a job")
 
 
 def budget_json(budget: Budget) -> dict[str, Any]:
@@ -135,26 +129,21 @@ def compare(
     as_json: bool,
 ) -> None:
     """Print trainings side by side: a column each where the terminal is wide enough, else one below the other."""
-    from core.models.shapes import with_shape
-    from core.submission.experiment_cost import measured_trainings
-    from core.submission.plan_comparison import compared, pair
-    from core.vram.calibration import calibration_of
+    from core.submission.plan_comparison import compare_trainings, pair
     from core.wording.plan_comparison import comparison_notes, comparison_table, comparison_words
 
     pairs = [pair(project, one) for one in said]
     changed = {} if max_length is None else {"max_length": max_length}
     wanted = [
-        (with_shape(home, model), with_rank(recipe, rank).model_copy(update=changed))
+        (model, with_rank(recipe, rank).model_copy(update=changed))
         for model, recipe in dict(zip(said, pairs, strict=True)).values()
     ]
     with opened(home) as connection:
-        calibration = calibration_of(connection, home, budget)
-        measured = measured_trainings(connection, project, budget.kind)
-        trainings = compared(wanted, budget, calibration, measured)
+        trainings = compare_trainings(connection, home, project, wanted, budget)
     if as_json:
         print_json({"budget": budget_json(budget), "trainings": [one.to_json() for one in trainings]})
         return
-    say_budget(budget)
+    say(budget_words(budget))
     say()
     table, width = comparison_table(trainings), terminal_width()
     widths = [max(cell_width(line[place]) for line in table) for place in range(len(table[0]))]

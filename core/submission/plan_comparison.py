@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -11,9 +12,11 @@ from core.config.model import ModelEntry
 from core.config.project import Project
 from core.config.recipe import Recipe
 from core.errors import InputError
-from core.submission.experiment_cost import Basis, MeasuredTraining, pace_of, parameters_of
+from core.home import Home
+from core.models.shapes import with_shape
+from core.submission.experiment_cost import Basis, MeasuredTraining, measured_trainings, pace_of, parameters_of
 from core.vram.budget import Budget
-from core.vram.calibration import Calibration
+from core.vram.calibration import Calibration, calibration_of
 from core.vram.layers import NotPredicted, lora_parameters, require_shape
 from core.vram.plan import Row, row
 
@@ -63,6 +66,19 @@ def pair(project: Project, said: str) -> tuple[ModelEntry, Recipe]:
             remedy="name a model of models.yaml and a recipe with a colon between them: Qwen3-4B:lora-bf16",
         )
     return project.model(model), project.recipe(recipe)
+
+
+def compare_trainings(
+    connection: sqlite3.Connection,
+    home: Home,
+    project: Project,
+    pairs: Sequence[tuple[ModelEntry, Recipe]],
+    budget: Budget,
+) -> list[ComparedTraining]:
+    """Each pair as it would be trained under a budget, by what this home has measured on such a device."""
+    shaped = [(with_shape(home, model), recipe) for model, recipe in pairs]
+    measured = measured_trainings(connection, project, budget.kind)
+    return compared(shaped, budget, calibration_of(connection, home, budget), measured)
 
 
 def compared(

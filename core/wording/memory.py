@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from core.format import data_size
 from core.gpu.room import Fit
 from core.text import printable
 
 if TYPE_CHECKING:
+    from core.vram.budget import Budget
     from core.vram.forecast import Forecast
 
 
@@ -25,3 +27,9 @@ def forecast_words(forecast: Forecast) -> str:
         return "fits narrowly"
     room = forecast.budget.room
     return fit_words(forecast.fit, () if room is None else room.holders)
+
+
+def budget_words(budget: Budget) -> str:
+    """`AMD RX 9070 XT: 17.1 GB, 1.2 GB in use, 15.3 GB usable by a job`."""
+    idle = f", {budget.in_use}" if budget.in_use else ""
+    return f"{budget.name}: {data_size(budget.total_bytes)}{idle}, {data_size(budget.limit_bytes)} usable by a job"

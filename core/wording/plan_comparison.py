@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from core.format import data_size, duration, gb_within, parameters, plural
+from core.format import duration, gb_within, parameters, plural
 from core.submission.plan_comparison import ComparedTraining
 from core.vram.plan import method_words
 from core.wording.memory import forecast_words
@@ -31,7 +31,7 @@ def comparison_words(one: ComparedTraining) -> Iterator[tuple[str, str]]:
         yield "fits", "not known"
     else:
         yield "peak memory", f"{gb_within(forecast.device_bytes, forecast.plus_minus_bytes)} GB"
-        yield "fits", f"{forecast_words(forecast)}, {data_size(forecast.budget.limit_bytes)} usable"
+        yield "fits", forecast_words(forecast)
     if one.trainable is None:
         yield "trainable", "not known"
     else:

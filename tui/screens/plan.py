@@ -18,6 +18,7 @@ from tui.model.snapshot import Snapshot
 from tui.queries.background_queries import CatalogueRead, PlanAnswered
 from tui.queries.catalogue import Catalogue
 from tui.queries.run_forecast import PlanAnswer, PlanQuery
+from tui.screens.plan_comparison import PlanComparisonScreen
 from tui.screens.plan_rows import PlanTable
 from tui.screens.query_screen import QueryScreen
 from tui.widgets.footer import Footer
@@ -31,6 +32,7 @@ BUDGETS = ("", "8", "12", "16", "24", "32")
 """This machine's own memory, then GPUs as they are sold."""
 LENGTHS = (None, 512, 1024, 1536, 2048, 3072, 4096, 8192)
 """The recipes' own, then tokens."""
+MARK_FIRST = "Mark two or more rows with space."
 
 
 class PlanScreen(QueryScreen):
@@ -45,6 +47,27 @@ class PlanScreen(QueryScreen):
             "b →", "budget", "The next budget: this machine, or a GPU as it is sold", "b,right", "budget(1)", rank=1
         ),
         command("B ←", "budget", "The budget before", "B,left", "budget(-1)", rank=0, palette=False),
+        command("space", "mark", "Mark the row, to compare it with others", "space", "mark", rank=2),
+        command(
+            "c",
+            "compare",
+            "Compare the marked rows side by side: memory, trainable share, time a step",
+            "c",
+            "compare",
+            lambda screen: len(screen.marked) > 1,
+            rank=1,
+            unless=MARK_FIRST,
+        ),
+        command(
+            "c",
+            "mark to compare",
+            "Compare rows side by side, once two or more are marked (space)",
+            "c",
+            "tell_marks",
+            lambda screen: len(screen.marked) < 2,
+            rank=0,
+            palette=False,
+        ),
         command("l", "length", "The next max length", "l", "length(1)", rank=1),
         command("L", "length", "The max length before", "L", "length(-1)", rank=0, palette=False),
         command("esc", "back", "Back to the dashboard", "escape,q", "app.pop_screen", rank=1),
@@ -102,6 +125,10 @@ class PlanScreen(QueryScreen):
         """The selected model and method."""
         return self.query_one(PlanTable).selected
 
+    @property
+    def marked(self) -> list[Row]:
+        return self.query_one(PlanTable).marked_rows if self.query(PlanTable) else []
+
     def show(self, snapshot: Snapshot) -> None:
         super().show(snapshot)
         self._paint()
@@ -138,10 +165,11 @@ class PlanScreen(QueryScreen):
         named = f"{vram} GB" if vram else "this machine" if budget is None else printable(budget.name)
         line = Line("budget      ", "dim").add(f"‹ {named} ›", "bold").to(36)
         if budget is not None:
-            line.add(f"{data_size(budget.total_bytes)}", "text")
+            # What a job can have stands first: on a small terminal the end is cut.
+            line.add("┊ ", "dim").add(data_size(budget.limit_bytes)).add(" usable by a job", "dim")
+            line.add(f", of {data_size(budget.total_bytes)}", "dim")
             if budget.in_use:
                 line.add(f", {printable(budget.in_use)}", "dim")
-            line.add(f", usable by a job ┊ {data_size(budget.limit_bytes)}", "dim")
         else:
             line.add("…", "dim")
         length = LENGTHS[self.length]
@@ -187,18 +215,33 @@ class PlanScreen(QueryScreen):
     @property
     def command(self) -> str:
         """The command that tells the same."""
-        parts = ["bakehouse plan"]
-        if BUDGETS[self.budget]:
-            parts.append(f"--vram {BUDGETS[self.budget]}")
-        if LENGTHS[self.length]:
-            parts.append(f"--max-length {LENGTHS[self.length]}")
-        return " ".join([*parts, *map(shlex.quote, self.snapshot.project_option)])
+        return shlex.join(["bakehouse", "plan", *self.options, *self.snapshot.project_option])
+
+    @property
+    def options(self) -> list[str]:
+        """Those of the command that say for which memory and length."""
+        vram, length = BUDGETS[self.budget], LENGTHS[self.length]
+        return [*(["--vram", vram] if vram else []), *(["--max-length", f"{length}"] if length else [])]
 
     # Acts
 
     def action_move(self, step: int) -> None:
         self.query_one(PlanTable).move(step)
         self._paint()
+
+    def action_mark(self) -> None:
+        self.query_one(PlanTable).toggle_mark()
+        self._paint()
+
+    def action_tell_marks(self) -> None:
+        self.app.notify(f"compare: {MARK_FIRST}", severity="warning", markup=False)
+
+    def action_compare(self) -> None:
+        budget = self.planned.budget if self.planned else None
+        if budget is not None:
+            pairs = [(row.model, row.recipe) for row in self.marked]
+            options = [*self.options, *self.snapshot.project_option]
+            self.app.push_screen(PlanComparisonScreen(self.context, pairs, budget, options))
 
     def action_budget(self, step: int) -> None:
         self.budget = (self.budget + step) % len(BUDGETS)

@@ -9,7 +9,7 @@ from textual.message import Message
 
 from core.format import gb
 from core.text import printable
-from tui.lines import Line
+from tui.lines import Line, side_by_side
 from tui.queries.run_forecast import PlanAnswer
 from tui.widgets.canvas import Canvas
 from tui.widgets.memory_bars import bar, forecast_parts, scale
@@ -18,7 +18,10 @@ from tui.widgets.pane import framed
 if TYPE_CHECKING:
     from core.vram.plan import Plan, Row
 
-MODEL, METHOD, NUMBER = 18, 12, 9
+MARK, MODEL, METHOD, NUMBER = 2, 18, 12, 9
+NAMED = MARK + 2 + MODEL
+"""Where the method begins."""
+MARKED = "■"
 
 
 def selectable(plan: Plan | None) -> list[Row]:
@@ -39,6 +42,11 @@ def sign_of(row: Row) -> tuple[str, str]:
     return ("▲", "warn") if row.forecast.fits else ("✗", "bad")
 
 
+def named(row: Row) -> tuple[str, str]:
+    """What tells a row from the others, whatever the budget and the length."""
+    return row.model.name, row.recipe.name
+
+
 def marked(line: Line, mark: str) -> Line:
     """The line with a mark on its text alone: reversed blocks of a bar would say something else."""
     line.pieces = [(text, f"{role} {mark}".strip()) for text, role in line.pieces]
@@ -57,6 +65,8 @@ class PlanTable(Canvas, can_focus=True):
         self.index = 0
         self.top = 0
         self.touched = False
+        self.ticked: set[tuple[str, str]] = set()
+        """(model, recipe) of the rows that are to be compared: they stay so under another budget and at another length."""
 
     @property
     def rows(self) -> list[Row]:
@@ -66,6 +76,17 @@ class PlanTable(Canvas, can_focus=True):
     def selected(self) -> Row | None:
         rows = self.rows
         return rows[min(self.index, len(rows) - 1)] if rows else None
+
+    @property
+    def marked_rows(self) -> list[Row]:
+        """In the order shown."""
+        return [row for row in self.rows if named(row) in self.ticked]
+
+    def toggle_mark(self) -> None:
+        """Mark the selected row, or take its mark away, and go to the next one."""
+        if self.selected is not None:
+            self.ticked ^= {named(self.selected)}
+            self.move(1)
 
     def show(self, planned: PlanAnswer | None) -> None:
         self.planned = planned
@@ -87,12 +108,12 @@ class PlanTable(Canvas, can_focus=True):
             return framed([Line("…", "dim")], width, height, Line("Models"), Line(), "focus")
         rows = self.rows
         inner = width - 4
-        room = inner - 2 - MODEL - METHOD - 2 - 7 - 3 * NUMBER
+        room = inner - NAMED - METHOD - 2 - 7 - 3 * NUMBER
         top, limit = float(budget.total_bytes), float(budget.limit_bytes)
-        head = Line("", "dim").to(2).add("model", "dim").to(2 + MODEL).add("method", "dim").to(2 + MODEL + METHOD)
+        head = Line("", "dim").to(MARK + 2).add("model", "dim").to(NAMED).add("method", "dim").to(NAMED + METHOD)
         head.add("  ", "dim")
         if room >= 14:
-            head.extend(scale(top, room)).to(4 + MODEL + METHOD + room)
+            head.extend(scale(top, room)).to(NAMED + METHOD + 2 + room)
         head.add("GB".rjust(7), "dim").add("rank".rjust(NUMBER), "dim")
         head.add("highest".rjust(NUMBER), "dim").add("longest".rjust(NUMBER), "dim")
         space = max(1, height - 3)
@@ -104,22 +125,28 @@ class PlanTable(Canvas, can_focus=True):
             mark = ("chosen" if self.has_focus else "kept") if number == self.index else ""
             lines.append(self._line(row, plan, inner, room, top, limit, mark))
         more = len(rows) - self.top - space
-        right = Line(f"{more} more below" if more > 0 else "what the GPU will show as used", "dim")
-        if budget.kind == "cpu" and more <= 0:
-            right = Line("what the process will hold", "dim")
+        shown = "what the process will hold" if budget.kind == "cpu" else "what the GPU will show as used"
+        below = f"{more} more below" if more > 0 else "" if self.ticked else shown
+        right = side_by_side([(self._marks_told(), "focus"), (below, "dim")])
         return framed(lines, width, height, Line("Models"), right, "focus" if self.has_focus else "frame")
+
+    def _marks_told(self) -> str:
+        count = len(self.marked_rows)
+        if not count:
+            return ""
+        return f"{MARKED} {count} marked, {'c compares them' if count > 1 else 'c compares two or more'}"
 
     def _line(self, row: Row, plan: Plan, inner: int, room: int, top: float, limit: float, mark: str) -> Line:
         from core.vram.plan import method_words
 
         character, role = sign_of(row)
         preferred = plan.preferred is not None and plan.preferred.key == row.key
-        line = Line(f"{character} ", role).add(printable(row.model.name), "bold" if preferred else "text")
-        line.cut(2 + MODEL - 1).to(2 + MODEL)
+        line = Line(MARKED if named(row) in self.ticked else "", "focus").to(MARK).add(f"{character} ", role)
+        line.add(printable(row.model.name), "bold" if preferred else "text").cut(NAMED - 1).to(NAMED)
         if row.forecast is None:
             line.add(f"not predicted: {printable(row.not_predicted or '')}", "dim").cut(inner).to(inner)
             return marked(line, mark)
-        line.add(method_words(row.recipe)).to(2 + MODEL + METHOD).add("● " if preferred else "  ", "good")
+        line.add(method_words(row.recipe)).to(NAMED + METHOD).add("● " if preferred else "  ", "good")
         blocks = Line()
         if room >= 14:
             parts = forecast_parts(row.forecast)
