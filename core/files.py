@@ -19,7 +19,12 @@ def private(path: str, flags: int) -> int:
 
 def fsync_directory(folder: Path) -> None:
     """Make a rename or a creation in `folder` durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    fsync_path(folder, os.O_DIRECTORY)
+
+
+def fsync_path(path: Path, flags: int = 0) -> None:
+    """Wait until the disk has what was written to a file, or which names a folder has."""
+    descriptor = os.open(path, os.O_RDONLY | flags)
     try:
         os.fsync(descriptor)
     finally:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SerializeAsAny, ValidationError, ValidationInfo
 from pydantic_core import PydanticCustomError
 
@@ -19,6 +18,7 @@ from core.home import Home, RunDir
 from core.jobfile.gpu_use import EXCLUSIVE, GpuUse
 from core.jobfile.kinds import KINDS, spec_class
 from core.jobfile.raw import read_document
+from core.jobfile.shared_texts import SharedTexts
 from core.models.files import parameter_count
 
 # Host memory beside the weights, in bytes: Python, torch, its libraries and the GPU's runtime, and the working set. A bake-off
@@ -156,15 +156,11 @@ class JobFile(FrozenModel):
     def kind(self) -> str:
         return self.spec.kind
 
-    def save(self, run_dir: RunDir) -> None:
-        """Write `job.yaml`, whole or not at all."""
-        document: dict[str, Any] = self.model_dump(
-            mode="json", exclude={"home"}, context=writing(Home(Path(self.home)))
-        )
-        # libyaml's emitter where PyYAML has it: writing was most of the time that six hundred trainings took to be queued.
-        dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-        text = yaml.dump(document, Dumper=dumper, allow_unicode=True, sort_keys=False, width=120)
-        write_atomic(run_dir.job_file, text)
+    def save(self, run_dir: RunDir, texts: SharedTexts | None = None, *, durable: bool = True) -> None:
+        """Write `job.yaml`, whole or not at all. `texts` has what other files of the same submission have in common with it;
+        without `durable` the caller sees that the disk has it."""
+        known = texts or SharedTexts(writing(Home(Path(self.home))))
+        write_atomic(run_dir.job_file, known.of(self, leave_out={"home"}), durable=durable)
 
     @classmethod
     def load(cls, run_dir: RunDir) -> JobFile:

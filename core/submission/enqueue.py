@@ -7,15 +7,20 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
+from core.config.base import writing
 from core.config.model import ModelEntry
 from core.config.project import Project
 from core.errors import InputError
+from core.files import fsync_path
 from core.format import data_size
-from core.home import Home
+from core.home import Home, RunDir
 from core.jobfile.kinds import kind_of
 from core.jobfile.pull import PullSpec
+from core.jobfile.shared_texts import SharedTexts
 from core.jobfile.spec import JobFile, Spec
 from core.models.files import check_model_files, needs_pull
 from core.process.shims import see_to_a_runner
@@ -25,6 +30,8 @@ from core.store.database import open_database, savepoint, transaction
 from core.store.jobs import JobRow, Lane, get_job, insert_job
 from core.submission.python_environment import find_python, require
 from core.telemetry.newest import jobs_vendor
+
+SYNCED_AT_ONCE = 8
 
 
 def store(
@@ -144,8 +151,11 @@ def writing_chains(home: Home, project: Project, *, author: str) -> Iterator[Cha
     vendor = jobs_vendor(home)
     python = find_python(project.settings.jobs.python)
     with contextlib.closing(open_database(home)) as connection, transaction(connection):
-        writing = ChainWriting(Place(home, project, connection, python, author, on_gpu=vendor is not None), vendor)
+        files = WrittenFiles(home)
+        place = Place(home, project, connection, python, author, on_gpu=vendor is not None, files=files)
+        writing = ChainWriting(place, vendor)
         yield writing
+        files.to_disk()
     ensure_runner(home)
 
 
@@ -218,6 +228,38 @@ class Place:
     python: str
     author: str
     on_gpu: bool
+    files: WrittenFiles | None = None
+    """With them the caller sees at the transaction's end that the disk has the job files; without, it has each at once."""
+
+
+class WrittenFiles:
+    """The job files of one submission. Each is written as its job is stored; `to_disk` comes before the transaction's end, so
+    that a job that the database knows has its file, also after a crash of the machine."""
+
+    def __init__(self, home: Home) -> None:
+        self._texts = SharedTexts(writing(home))
+        self._written: list[RunDir] = []
+
+    def write(self, file: JobFile, run: RunDir) -> None:
+        file.save(run, self._texts, durable=False)
+        self._written.append(run)
+
+    def to_disk(self) -> None:
+        """Wait until the disk has all that was written so far."""
+        written, self._written = self._written, []
+        # What a savepoint has taken back may be gone.
+        paths = [path for run in written for path in (run.job_file, run.path) if path.exists()]
+        if len(written) < SYNCED_AT_ONCE:
+            _fsync_all(paths)
+            return
+        # The file system writes what several wait for in one go: twelve hundred files three times as fast.
+        with ThreadPoolExecutor(max_workers=SYNCED_AT_ONCE) as pool:
+            list(pool.map(_fsync_all, (paths[start::SYNCED_AT_ONCE] for start in range(SYNCED_AT_ONCE))))
+
+
+def _fsync_all(paths: Iterable[Path]) -> None:
+    for path in paths:
+        fsync_path(path)
 
 
 def pull_job(place: Place, model: ModelEntry) -> int | None:
@@ -279,7 +321,7 @@ def insert(place: Place, spec: Spec, needs: Iterable[int], needs_ended: Iterable
         run.path.rename(run.path.with_name(f"{job_id}.former-{time.time():.0f}"))
     shutil.rmtree(run.path, ignore_errors=True)
     run.path.mkdir(mode=0o700, parents=True)
-    JobFile(
+    file = JobFile(
         id=job_id,
         title=title,
         project_id=project.id,
@@ -296,5 +338,9 @@ def insert(place: Place, spec: Spec, needs: Iterable[int], needs_ended: Iterable
         needs_ended=needs_ended,
         gpu_use=use,
         spec=spec,
-    ).save(run)
+    )
+    if place.files is None:
+        file.save(run)
+    else:
+        place.files.write(file, run)
     return job_id

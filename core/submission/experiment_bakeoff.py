@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from core.config.project import Project
 from core.experiments.arms import CONVERTED, Arm
 from core.home import Home
-from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec
+from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, Variant
 from core.jobfile.references import parse_reference
 from core.jobfile.served_as import ServedAs
 from core.jobfile.spec import JobFile
@@ -83,6 +83,7 @@ class AskedArms:
         self.experiment = plan.experiment
         self.remarks: list[str] = []
         self._shots: dict[str, str] = {}
+        self._variants: dict[str, Variant] = {}
         self._base_files: dict[str, str] = {}
         self._base_served: dict[str, ServedAs] = {}
 
@@ -136,7 +137,7 @@ class AskedArms:
 
     def _tuned(self, task: str, arm: Arm, run: StoredRun) -> CandidateSpec:
         written = self._variant(task, arm)
-        name, variant = named(f"{arm.name} s{run.seed}", written), read_variant(written, self.project)
+        name, variant = named(f"{arm.name} s{run.seed}", written), self._read(written)
         if self.experiment.measure == "adapter":
             model = self.plan.models[arm.model]
             return CandidateSpec(
@@ -154,7 +155,7 @@ class AskedArms:
                 name=named(f"{arm.model} base {self.experiment.measure}", written),
                 form="gguf",
                 ref=self._base_file(writing, arm.model),
-                variant=read_variant(written, self.project),
+                variant=self._read(written),
             )
             for arm, written in self._asked_bases(task, arms)
         ]
@@ -169,8 +170,14 @@ class AskedArms:
             name=named(f"{name} base", written),
             form="base",
             model=self.plan.models[name],
-            variant=read_variant(written, self.project),
+            variant=self._read(written),
         )
+
+    def _read(self, written: str) -> Variant:
+        """A way to be asked, read once for all who are."""
+        if written not in self._variants:
+            self._variants[written] = read_variant(written, self.project)
+        return self._variants[written]
 
     def _base_file(self, writing: ChainWriting, name: str) -> str:
         """The untrained model in the format that is measured, as a job's: it is made where no job has made it."""

@@ -66,14 +66,14 @@ class Chaos:
         written = 0
         save = JobFile.save
 
-        def until(file: JobFile, run: Any) -> None:
+        def until(file: JobFile, run: Any, *more: Any, **how: Any) -> None:
             nonlocal written
             written += 1
             if written * 2 >= at:
                 if written * 2 > at:
-                    save(file, run)
+                    save(file, run, *more, **how)
                 raise CutError
-            save(file, run)
+            save(file, run, *more, **how)
 
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(JobFile, "save", until)

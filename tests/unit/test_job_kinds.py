@@ -9,7 +9,9 @@ from typing import get_args
 
 import click
 import pytest
+import yaml
 
+from core.config.base import writing
 from core.config.model import ModelEntry
 from core.config.project import shipped
 from core.errors import InputError
@@ -22,8 +24,9 @@ from core.jobfile.pull import PullSpec
 from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.raw import read_key
 from core.jobfile.references import Reference, needed_jobs, parse_reference
+from core.jobfile.shared_texts import SharedTexts
 from core.jobfile.spec import Columns, InputFile, JobFile, Spec
-from core.jobfile.train import TRAINING_HQQ, TrainSpec
+from core.jobfile.train import TRAINING_HQQ, FittedKey, TrainSpec
 from core.store.database import open_database
 from core.store.jobs import JobRow, list_jobs
 from core.submission.enqueue import store
@@ -142,6 +145,39 @@ def test_a_job_file_is_read_as_it_was_written(home: Home, case: str) -> None:
     assert JobFile.load(run) == written
     assert read_key(run, "python", str) == "/opt/env/bin/python"
     assert read_key(run, "spec", dict)["kind"] == written.kind
+
+
+TEXTS = [
+    "",
+    "plain",
+    "two\nlines",
+    "- a: [b",
+    "ende\x85 \u2028 x",
+    "sign ✓ 😀",
+    " spaced ",
+    "word " * 60,
+    "1e-05",
+    "no",
+]
+
+
+def test_files_of_one_submission_that_share_their_texts_are_as_if_each_was_written_by_itself(home: Home) -> None:
+    """Byte by byte what YAML makes of the whole document, in whatever order they are written."""
+    specs = [spec for spec, *_ in SPECS.values()]
+    specs += [
+        train(recipe).model_copy(
+            update={"not_predicted": text, "fitted": [FittedKey(key=text, before=text, after=[text])]}
+        )
+        for recipe in ("demo", "qlora-hqq4")
+        for text in TEXTS
+    ]
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    shared = SharedTexts(writing(home))
+    for number, spec in enumerate([*specs, *reversed(specs)]):
+        file = job_file(home, spec, number, title=TEXTS[number % len(TEXTS)], needs=list(range(number % 3)))
+        document = file.model_dump(mode="json", exclude={"home"}, context=writing(home))
+        whole = yaml.dump(document, Dumper=dumper, allow_unicode=True, sort_keys=False, width=120)
+        assert shared.of(file, leave_out={"home"}) == whole
 
 
 @pytest.mark.parametrize(
