@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from core.errors import GateError
 from core.experiments.choice import Censored, Chosen, HeldOut, choose, from_json, to_json
 from core.files import read_json, write_json
 from core.format import plural
-from core.home import RunDir
-from core.jobfile.train import TrainSpec, TrialChoice
+from core.home import Home, RunDir
+from core.jobfile.race import record_of, rule_of
+from core.jobfile.train import TrainSpec, TrialChoice, TrialRef
 from jobs.context import JobContext
 
 
@@ -19,15 +21,56 @@ def decide(context: JobContext, choice: TrialChoice) -> Chosen | Censored:
     context.phase("choosing by trials", plural(len(choice.trials), "trial"))
     found = kept(context.run)
     for sibling in choice.siblings if found is None else ():
-        found = kept(context.home.run_dir(sibling))
+        found = _of_sibling(context, choice, sibling)
         if found is not None:
             context.say(f"as job {sibling} of the same arm chose")
             break
     if found is None:
-        found = choose(choice, {trial.job: held_out_of(context.home.run_dir(trial.job)) for trial in choice.trials})
+        found = choose(*_by_now(context.home, choice))
     write_json(context.run.choice, to_json(found))
     _tell(context, found)
     return found
+
+
+def _of_sibling(context: JobContext, choice: TrialChoice, sibling: int) -> Chosen | Censored | None:
+    """The choice of a sibling that stands for this job. One that was stopped by a race was by the rule of that time: what is on
+    the record of the race is the same for both, and the rule is the one of now."""
+    found = kept(context.home.run_dir(sibling))
+    return None if choice.race is not None and isinstance(found, Censored) else found
+
+
+def _by_now(home: Home, choice: TrialChoice) -> tuple[TrialChoice, dict[int, HeldOut | None]]:
+    """The choice with every trial that it is made by, and what these reached.
+
+    In a race that is what the race has on record, and its rule is the one that the experiment has now. An arm that had no
+    figure then is held against those by what its own trials have reached since.
+    """
+    seen: dict[int, HeldOut | None] = {}
+    if choice.race is not None:
+        run = home.run_dir(choice.race)
+        trials, seen = recorded(run)
+        known = {trial.job for trial in trials}
+        more = [trial for trial in choice.trials if trial.job not in known]
+        rule = read_json(rule_of(run))
+        keep = choice.keep if rule is None else rule["keep"]
+        choice = choice.model_copy(update={"trials": [*trials, *more], "keep": keep})
+    if all(seen.get(trial.job) is None for trial in choice.trials if trial.arm == choice.arm):
+        mine = choice.trials if choice.race is None else [one for one in choice.trials if one.arm == choice.arm]
+        seen |= {trial.job: held_out_of(home.run_dir(trial.job)) for trial in mine}
+    return choice, seen
+
+
+def recorded(run: RunDir) -> tuple[list[TrialRef], dict[int, HeldOut | None]]:
+    """The trials of a race that was decided, and what each had reached. Raises `GateError` where it was not."""
+    document = read_json(record_of(run))
+    if document is None:
+        raise GateError(
+            f"job {run.path.name} has not put the arms in order",
+            code="no_race",
+            remedy=f"retry job {run.path.name}, then this one",
+        )
+    trials = [TrialRef(arm=one["arm"], job=one["job"], lr=one["lr"]) for one in document["trials"]]
+    return trials, {one["job"]: one["held_out"] and HeldOut(**one["held_out"]) for one in document["trials"]}
 
 
 def kept(run: RunDir) -> Chosen | Censored | None:

@@ -18,7 +18,7 @@ from core.cli.text_grid import wrap
 from core.config.experiment import Experiment
 from core.config.project import Project
 from core.home import Home
-from core.store.experiments import ExperimentKind, bakeoffs_of, runs_of
+from core.store.experiments import ExperimentKind, bakeoffs_of, races_of, runs_of
 
 if TYPE_CHECKING:
     from core.submission.experiment import QueuedExperiment
@@ -148,6 +148,7 @@ def _follow(home: Home, queued: QueuedExperiment) -> int:
     with opened(home) as connection:
         known = queued.experiment.id
         jobs = [run.job_id for run in runs_of(connection, known)]
+        jobs += [one.job_id for one in races_of(connection, known)]
         jobs += [one.job_id for one in bakeoffs_of(connection, known)]
         ended = follow_to_the_end(home, connection, jobs)
         return 130 if ended is None else exit_code(connection, ended)
@@ -185,6 +186,7 @@ def _json(plan: ExperimentPlan, queued: QueuedExperiment | None, remarks: list[s
                 }
                 for one in queued.runs
             ],
+            "races": [{"task": one.task, "job": one.job_id} for one in queued.races],
             "bakeoffs": [{"task": one.task, "block": one.block, "job": one.job_id} for one in queued.bakeoffs],
             "lacking": [{"job": job.id, "state": job.state} for job in queued.lacking],
         },

@@ -9,12 +9,13 @@ per token do not compare over tokenizers, bits per byte of the same texts do:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from core.errors import GateError
-from core.jobfile.train import TrialChoice
+from core.jobfile.train import TrialChoice, TrialRef
 
 RaceOff = Literal["different_examples"]
 """Why arms that were to be raced were not: their trials held out different examples, so their figures do not compare."""
@@ -84,19 +85,45 @@ class Censored:
     trials: tuple[Trial, ...]
 
 
+@dataclass(frozen=True)
+class ArmPlace:
+    """The place of an arm in its race, from 1, by the best of its trials."""
+
+    arm: str
+    rank: int
+    lr: float
+    bits_per_byte: float
+
+
+def places(trials: Iterable[TrialRef], seen: Mapping[int, HeldOut | None]) -> list[ArmPlace]:
+    """The arms that have a figure, the best first.
+
+    Of learning rates that do equally well the lowest is taken, and arms that are level share a place, so that nobody is out by
+    a name.
+    """
+    bests: dict[str, tuple[float, float]] = {}
+    """By arm: (bits per byte, learning rate) of its best trial."""
+    for trial in trials:
+        if (held_out := seen.get(trial.job)) is not None:
+            reached = (held_out.bits_per_byte, trial.lr)
+            bests[trial.arm] = min(bests.get(trial.arm, reached), reached)
+    ordered = sorted(bits for bits, _ in bests.values())
+    found = [ArmPlace(arm, 1 + bisect_left(ordered, bits), lr, bits) for arm, (bits, lr) in bests.items()]
+    return sorted(found, key=lambda place: (place.rank, place.arm))
+
+
+def race_off(seen: Iterable[HeldOut | None]) -> RaceOff | None:
+    """Why arms with these figures cannot be raced; None where they can."""
+    examples = {held_out.lines_sha256 for held_out in seen if held_out is not None}
+    return "different_examples" if len(examples) > 1 else None
+
+
 def choose(choice: TrialChoice, seen: Mapping[int, HeldOut | None]) -> Chosen | Censored:
     """What a training is to do, from the held-out figures of its trials' jobs; a function of these alone.
 
-    Of learning rates that do equally well the lowest is taken. Arms without a figure have no place in the race, and arms that
-    are level share one, so that nobody is out by a name. Raises `GateError` where no trial of the own arm can be chosen.
+    Arms without a figure have no place in the race. Raises `GateError` where no trial of the own arm can be chosen.
     """
-    trials = [(trial, seen.get(trial.job)) for trial in choice.trials]
-    bests: dict[str, tuple[float, float]] = {}
-    """By arm: (bits per byte, learning rate) of its best trial."""
-    for trial, held_out in trials:
-        if held_out is not None:
-            reached = (held_out.bits_per_byte, trial.lr)
-            bests[trial.arm] = min(bests.get(trial.arm, reached), reached)
+    placed = {place.arm: place for place in places(choice.trials, seen)}
     own = tuple(
         Trial(
             trial.arm,
@@ -105,24 +132,24 @@ def choose(choice: TrialChoice, seen: Mapping[int, HeldOut | None]) -> Chosen | 
             None if held_out is None else held_out.loss,
             None if held_out is None else held_out.bits_per_byte,
         )
-        for trial, held_out in trials
+        for trial in choice.trials
         if trial.arm == choice.arm
+        for held_out in [seen.get(trial.job)]
     )
-    if choice.arm not in bests:
+    mine = placed.get(choice.arm)
+    if mine is None:
         raise GateError(
             f"no trial has a held-out loss to choose by: {_numbered([trial.job for trial in own])}",
             code="no_trial",
             remedy=f"retry job {own[0].job}, then this one",
         )
-    bits, lr = bests[choice.arm]
     if choice.keep is None:
-        return Chosen(lr, own)
-    if len({held_out.lines_sha256 for _, held_out in trials if held_out is not None}) > 1:
-        return Chosen(lr, own, keep=choice.keep, race_off="different_examples")
-    rank = 1 + sum(other < bits for other, _ in bests.values())
-    if rank > choice.keep:
-        return Censored(rank, len(bests), choice.keep, own)
-    return Chosen(lr, own, rank, len(bests), choice.keep)
+        return Chosen(mine.lr, own)
+    if (off := race_off(seen.get(trial.job) for trial in choice.trials)) is not None:
+        return Chosen(mine.lr, own, keep=choice.keep, race_off=off)
+    if mine.rank > choice.keep:
+        return Censored(mine.rank, len(placed), choice.keep, own)
+    return Chosen(mine.lr, own, mine.rank, len(placed), choice.keep)
 
 
 def to_json(decision: Chosen | Censored) -> dict[str, Any]:

@@ -21,7 +21,16 @@ from core.jobfile.references import parse_reference
 from core.results.load import StoredBakeoff, load_bakeoff
 from core.scoring.scorer import Part
 from core.statistics.seed_scores import SeedScores, seed_scores
-from core.store.experiments import BakeoffBlock, StoredArm, StoredExperiment, StoredRun, bakeoffs_of, runs_of
+from core.store.experiments import (
+    BakeoffBlock,
+    StoredArm,
+    StoredExperiment,
+    StoredRun,
+    TrialRace,
+    bakeoffs_of,
+    races_of,
+    runs_of,
+)
 from core.store.jobs import ENDED, JobRow, jobs_by_id
 
 PARTS: tuple[Part, ...] = ("format", "content")
@@ -31,15 +40,16 @@ Seed = int
 
 @dataclass(frozen=True)
 class ExperimentRuns:
-    """The runs of an experiment with their jobs, and its bake-offs, oldest first."""
+    """The runs of an experiment with their jobs, its bake-offs and its races, oldest first."""
 
     stored: StoredExperiment
     experiment: Experiment
     runs: tuple[StoredRun, ...]
     bakeoffs: tuple[BakeoffBlock, ...]
     jobs: Mapping[int, JobRow]
+    races: tuple[TrialRace, ...] = ()
 
-    def job(self, run: StoredRun | BakeoffBlock) -> JobRow:
+    def job(self, run: StoredRun | BakeoffBlock | TrialRace) -> JobRow:
         return self.jobs[run.job_id]
 
     def of(self, task: str, arm: str) -> Sequence[StoredRun]:
@@ -67,10 +77,18 @@ class ExperimentRuns:
 def read_runs(connection: sqlite3.Connection, stored: StoredExperiment) -> ExperimentRuns:
     """All that is queued of an experiment."""
     runs, bakeoffs = runs_of(connection, stored.id), bakeoffs_of(connection, stored.id)
-    jobs = jobs_by_id(connection, [*(run.job_id for run in runs), *(one.job_id for one in bakeoffs)])
+    races = races_of(connection, stored.id)
+    listed: list[StoredRun | BakeoffBlock | TrialRace] = [*runs, *bakeoffs, *races]
+    jobs = jobs_by_id(connection, [one.job_id for one in listed])
     # What was removed between these two looks is gone from both.
-    there = tuple(run for run in runs if run.job_id in jobs)
-    return ExperimentRuns(stored, as_asked(stored), there, tuple(one for one in bakeoffs if one.job_id in jobs), jobs)
+    return ExperimentRuns(
+        stored,
+        as_asked(stored),
+        tuple(run for run in runs if run.job_id in jobs),
+        tuple(one for one in bakeoffs if one.job_id in jobs),
+        jobs,
+        tuple(one for one in races if one.job_id in jobs),
+    )
 
 
 def read_evidence(home: Home, connection: sqlite3.Connection, found: ExperimentRuns, task: str) -> TaskEvidence:

@@ -110,7 +110,8 @@ def standing_of(found: ExperimentRuns) -> ExperimentStanding:
         BakeoffStanding(one.task, one.block, one.job_id, stand_of(found.job(one)), _share(found.job(one)))
         for one in found.bakeoffs
     )
-    jobs = Counter([run.stand for arm in arms for run in arm.runs] + [one.stand for one in bakeoffs])
+    races = [stand_of(found.job(one)) for one in found.races]
+    jobs = Counter([run.stand for arm in arms for run in arm.runs] + [one.stand for one in bakeoffs] + races)
     return ExperimentStanding(arms, bakeoffs, dict(jobs))
 
 

@@ -189,6 +189,8 @@ _KINDS = (
         lane="gpu",
         retries_itself=False,
     ),
+    # `bakehouse experiment run` asks for it, where the experiment says `race`.
+    JobKind("race", noun="a race", spec="core.jobfile.race:RaceSpec", module="jobs.race", lane="cpu"),
     # Its command is one of the group `models`.
     JobKind("pull", noun="a pull", spec="core.jobfile.pull:PullSpec", module="jobs.pull", lane="cpu"),
 )

@@ -65,15 +65,17 @@ class TrialRef(FrozenModel):
 class TrialChoice(FrozenModel):
     """What a training of an experiment chooses by trials before it begins: its learning rate, and whether it is done at all.
 
-    `arm` is its own, `trials` are those of every arm that it is held against. With `keep`, only so many arms with the lowest
-    held-out bits per byte go on. `siblings` are trainings of the same arm whose choice stands for this one, the first that has
-    made one: the seeds of an arm differ in the seed alone.
+    `arm` is its own, as `trials` are; those of the arms that it is held against are the ones of `race`, a job that waits for
+    all of them. With `keep`, only so many arms with the lowest held-out bits per byte go on. In job files of before there were
+    such jobs `trials` are those of all arms. `siblings` are trainings of the same arm whose choice stands for this one, the
+    first that has made one: the seeds of an arm differ in the seed alone.
     """
 
     arm: str
     trials: list[TrialRef] = Field(min_length=1)
     keep: int | None = Field(default=None, ge=1)
     siblings: list[int] = Field(default=[])
+    race: int | None = None
 
     @model_validator(mode="after")
     def _has_own_trials(self) -> TrialChoice:
@@ -135,6 +137,10 @@ class TrainSpec(Spec):
     def with_rate(self, lr: float) -> TrainSpec:
         """The same with another learning rate in its recipe: the one that was chosen."""
         return self.model_copy(update={"recipe": self.recipe.model_copy(update={"lr": lr})})
+
+    @property
+    def needs(self) -> tuple[int, ...]:
+        return () if self.choice is None or self.choice.race is None else (self.choice.race,)
 
     @property
     def needs_ended(self) -> tuple[int, ...]:

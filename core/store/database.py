@@ -22,7 +22,7 @@ BUSY_TIMEOUT_SECONDS = 10.0
 ANOTHER_LOOK_SECONDS = 0.05
 FIRST_VERSION = 3
 """Lower versions were never released, and their databases are refused."""
-SCHEMA_VERSION = 10
+SCHEMA_VERSION = 11
 
 
 class NewerDatabaseError(BakehouseError):

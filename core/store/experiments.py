@@ -15,6 +15,13 @@ from core.store.jobs import known_id
 ExperimentKind = Literal["experiment", "tournament"]
 RunRole = Literal["trial", "final", "merge", "convert", "quantize"]
 
+# Every job of the experiment `:id`.
+OF_EXPERIMENT = """
+SELECT job_id FROM experiment_runs WHERE experiment_id = :id
+UNION SELECT job_id FROM experiment_bakeoffs WHERE experiment_id = :id
+UNION SELECT job_id FROM experiment_races WHERE experiment_id = :id
+"""
+
 
 @dataclass(frozen=True)
 class StoredArm:
@@ -67,6 +74,14 @@ class BakeoffBlock:
 
     task: str
     block: int
+    job_id: int
+
+
+@dataclass(frozen=True)
+class TrialRace:
+    """The job that puts the arms in order at a task by their trials."""
+
+    task: str
     job_id: int
 
 
@@ -125,6 +140,14 @@ def put_bakeoff(connection: sqlite3.Connection, experiment_id: int, bakeoff: Bak
     )
 
 
+def put_race(connection: sqlite3.Connection, experiment_id: int, race: TrialRace) -> None:
+    """Keep which job is a race of an experiment. Call it in a transaction."""
+    connection.execute(
+        "INSERT INTO experiment_races (experiment_id, task, job_id) VALUES (?, ?, ?)",
+        [experiment_id, race.task, race.job_id],
+    )
+
+
 def find_experiment(connection: sqlite3.Connection, project_id: str, name: str) -> StoredExperiment | None:
     """The experiment of that name in a project; None before it was run."""
     found = _read(connection, "project_id = ? AND name = ?", [project_id, name])
@@ -168,13 +191,22 @@ def bakeoffs_of(connection: sqlite3.Connection, experiment_id: int) -> list[Bake
     return [BakeoffBlock(*row) for row in rows]
 
 
+def races_of(connection: sqlite3.Connection, experiment_id: int) -> list[TrialRace]:
+    """The races of an experiment, the newest last."""
+    rows = connection.execute(
+        "SELECT task, job_id FROM experiment_races WHERE experiment_id = ? ORDER BY job_id", [experiment_id]
+    )
+    return [TrialRace(*row) for row in rows]
+
+
 def experiment_of_job(connection: sqlite3.Connection, job_id: int) -> StoredExperiment | None:
-    """The experiment that a job is a run or a bake-off of; None where it is of none."""
+    """The experiment that a job is a run, a race or a bake-off of; None where it is of none."""
     of_job = """
     id IN (SELECT experiment_id FROM experiment_runs WHERE job_id = ?
-           UNION SELECT experiment_id FROM experiment_bakeoffs WHERE job_id = ?)
+           UNION SELECT experiment_id FROM experiment_bakeoffs WHERE job_id = ?
+           UNION SELECT experiment_id FROM experiment_races WHERE job_id = ?)
     """
-    found = _read(connection, of_job, [known_id(job_id)] * 2)
+    found = _read(connection, of_job, [known_id(job_id)] * 3)
     return found[0] if found else None
 
 
@@ -210,10 +242,9 @@ def _read(connection: sqlite3.Connection, where: str, values: Sequence[object]) 
 def count_jobs(connection: sqlite3.Connection, experiment_id: int) -> dict[str, int]:
     """How many jobs of an experiment are in each state that occurs."""
     rows = connection.execute(
-        """
+        f"""
         SELECT state, count(*) AS n FROM jobs
-        WHERE id IN (SELECT job_id FROM experiment_runs WHERE experiment_id = :id
-                     UNION SELECT job_id FROM experiment_bakeoffs WHERE experiment_id = :id)
+        WHERE id IN ({OF_EXPERIMENT})
         GROUP BY state
         """,
         {"id": experiment_id},
@@ -238,11 +269,10 @@ def count_others(connection: sqlite3.Connection, experiment_id: int | None) -> i
 def lacking_jobs(connection: sqlite3.Connection, experiment_id: int) -> list[int]:
     """The jobs of an experiment that have ended without being done, oldest first."""
     rows = connection.execute(
-        """
+        f"""
         SELECT id FROM jobs JOIN job_states USING (state)
         WHERE stage = 'ended' AND state <> 'done'
-          AND id IN (SELECT job_id FROM experiment_runs WHERE experiment_id = :id
-                     UNION SELECT job_id FROM experiment_bakeoffs WHERE experiment_id = :id)
+          AND id IN ({OF_EXPERIMENT})
         ORDER BY id
         """,
         {"id": experiment_id},

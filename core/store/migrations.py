@@ -307,6 +307,28 @@ def experiments_and_soft_dependencies(db: Any) -> None:
         db.execute(statement)
 
 
+RACES = """
+-- The job that puts the arms of an experiment in order at a task. One whose trials are others is another race.
+CREATE TABLE experiment_races (
+  experiment_id INTEGER NOT NULL REFERENCES experiments (id) ON DELETE CASCADE,
+  task TEXT NOT NULL,
+  job_id INTEGER NOT NULL REFERENCES jobs (id) ON DELETE CASCADE,
+  PRIMARY KEY (experiment_id, job_id)
+) WITHOUT ROWID;
+
+CREATE INDEX experiment_races_by_job ON experiment_races (job_id);
+
+-- A new job is the last of the queue: of which place that is, a thousand at a time ask.
+CREATE INDEX jobs_by_position ON jobs (position);
+"""
+
+
+@migrations()
+def races_of_experiments(db: Any) -> None:
+    for statement in statements(RACES):
+        db.execute(statement)
+
+
 def migrate(connection: sqlite3.Connection) -> None:
     """Apply the steps that are missing, each in a transaction of its own."""
     migrations.apply(Database(connection))

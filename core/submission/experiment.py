@@ -25,6 +25,7 @@ from core.store.experiments import (
     StoredArm,
     StoredExperiment,
     StoredRun,
+    TrialRace,
     bakeoffs_of,
     get_experiment,
     lacking_jobs,
@@ -38,6 +39,7 @@ from core.store.jobs import JobRow, get_job
 from core.submission.enqueue import ChainWriting, insert_behind_pulls, writing_chains
 from core.submission.experiment_bakeoff import AskedArms, covers, measured_as, training_of
 from core.submission.experiment_plan import BEHIND, ExperimentPlan
+from core.submission.experiment_race import Races
 from core.submission.served_as import served_as, to_serve
 
 MERGED_IN: dict[str, tuple[str, GgufFormat]] = {"F16": ("fp16", "f16"), "F32": ("fp32", "f32")}
@@ -46,14 +48,15 @@ MERGED_IN: dict[str, tuple[str, GgufFormat]] = {"F16": ("fp16", "f16"), "F32": (
 
 @dataclass(frozen=True)
 class QueuedExperiment:
-    """`runs` and `bakeoffs` are what was queued now, with their jobs; `lacking` are jobs of the experiment that have ended
-    without being done, and `remarks` what a person should know of the bake-offs."""
+    """`runs`, `races` and `bakeoffs` are what was queued now, with their jobs; `lacking` are jobs of the experiment that have
+    ended without being done, and `remarks` what a person should know of bake-offs and races."""
 
     experiment: StoredExperiment
     runs: tuple[StoredRun, ...]
     bakeoffs: tuple[BakeoffBlock, ...]
     lacking: tuple[JobRow, ...]
     remarks: tuple[str, ...] = ()
+    races: tuple[TrialRace, ...] = ()
 
 
 def submit_experiment(home: Home, project: Project, plan: ExperimentPlan, *, author: str) -> QueuedExperiment:
@@ -127,6 +130,13 @@ class _Queueing:
         self.connection = writing.place.connection
         self.experiment_id = self._put()
         self.there = {run.key: run for run in runs_of(self.connection, self.experiment_id)}
+        self.trials: dict[tuple[str, str], list[StoredRun]] = {}
+        self.finals: dict[tuple[str, str], list[StoredRun]] = {}
+        for run in self.there.values():
+            self._note(run)
+        self.races = Races(writing.place.home, self.connection, plan, self.experiment_id, self._insert)
+        self._races: dict[str, int] = {}
+        self._refs: dict[tuple[str, str], list[TrialRef]] = {}
         self.queued: list[StoredRun] = []
         self.bakeoffs: list[BakeoffBlock] = []
 
@@ -144,11 +154,19 @@ class _Queueing:
                     self._bakeoff(task, block)
         for task in experiment.tasks:
             self._cover(task)
+        remarks = self.races.tell_rule()
         stored = get_experiment(self.connection, self.experiment_id)
         lacking = tuple(
             get_job(self.connection, number) for number in lacking_jobs(self.connection, self.experiment_id)
         )
-        return QueuedExperiment(stored, tuple(self.queued), tuple(self.bakeoffs), lacking, tuple(self.asking.remarks))
+        return QueuedExperiment(
+            stored,
+            tuple(self.queued),
+            tuple(self.bakeoffs),
+            lacking,
+            (*self.asking.remarks, *remarks),
+            tuple(self.races.queued),
+        )
 
     def _put(self) -> int:
         plan, place = self.plan, self.writing.place
@@ -186,30 +204,46 @@ class _Queueing:
         stored = StoredRun(run.task, run.arm.key, run.role, run.seed, run.lr, job_id)
         put_run(self.connection, self.experiment_id, stored)
         self.there[run.key] = stored
+        self._note(stored)
         self.queued.append(stored)
         return True
 
+    def _note(self, run: StoredRun) -> None:
+        runs = {"trial": self.trials, "final": self.finals}.get(run.role)
+        if runs is not None:
+            runs.setdefault((run.task, run.arm_key), []).append(run)
+
     def _choosing(self, run: ArmRun, spec: TrainSpec) -> TrainSpec:
-        """With the trials that it is to choose by: its own, and in a race those of all arms."""
+        """With the trials that it is to choose by, and in a race the job that holds them against those of all arms."""
         race = self.plan.experiment.race
-        arms = self.plan.expansion.arms if race is not None else (run.arm,)
-        rates = {arm.key: arm.learning_rates for arm in arms}
-        trials = [
-            TrialRef(arm=stored.arm_key, job=stored.job_id, lr=stored.lr)
-            for stored in sorted(self.there.values(), key=lambda one: one.job_id)
-            if stored.role == "trial"
-            and stored.task == run.task
-            and stored.lr is not None
-            and stored.lr in rates.get(stored.arm_key, ())
-        ]
-        siblings = [
-            one.job_id
-            for one in self.there.values()
-            if (one.task, one.arm_key, one.role) == (run.task, run.arm.key, "final")
-        ]
-        keep = None if race is None else race.keep
-        choice = TrialChoice(arm=run.arm.key, trials=trials, keep=keep, siblings=sorted(siblings))
+        own = run.task, run.arm.key
+        if own not in self._refs:
+            self._refs[own] = [
+                TrialRef(arm=one.arm_key, job=one.job_id, lr=one.lr)
+                for one in self._tried(run.task, run.arm)
+                if one.lr is not None
+            ]
+        finals = self.finals.get(own, ())
+        choice = TrialChoice(
+            arm=run.arm.key,
+            trials=self._refs[own],
+            keep=None if race is None else race.keep,
+            siblings=sorted(one.job_id for one in finals),
+            race=None if race is None else self._race(run.task),
+        )
         return spec.model_copy(update={"choice": choice})
+
+    def _tried(self, task: str, arm: Arm) -> list[StoredRun]:
+        """The trials of an arm with the learning rates that the experiment asks about now."""
+        found = [one for one in self.trials.get((task, arm.key), ()) if one.lr in arm.learning_rates]
+        return sorted(found, key=lambda one: one.job_id)
+
+    def _race(self, task: str) -> int:
+        """The job that holds the arms of a task against each other."""
+        if task not in self._races:
+            tried = {arm.key: self._tried(task, arm) for arm in self.plan.expansion.arms}
+            self._races[task] = self.races.job(task, {key: runs for key, runs in tried.items() if runs})
+        return self._races[task]
 
     def _insert(self, spec: Spec) -> int:
         job_id = insert_behind_pulls(self.writing.place, spec)

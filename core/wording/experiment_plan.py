@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ROLES = {
     "trial": ("trial", "trials"),
+    "race": ("race", "races"),
     "final": ("training", "trainings"),
     "merge": ("merge", "merges"),
     "convert": ("conversion", "conversions"),
@@ -75,11 +76,13 @@ def missing_words(plan: ExperimentPlan) -> str:
 
 def queued_words(queued: QueuedExperiment) -> str:
     """`queued 21 trainings and 3 bake-offs, as jobs 12 to 35`."""
-    jobs = [run.job_id for run in queued.runs] + [one.job_id for one in queued.bakeoffs]
+    jobs = [run.job_id for run in queued.runs]
+    jobs += [one.job_id for one in queued.races] + [one.job_id for one in queued.bakeoffs]
     if not jobs:
         return "nothing was missing: all of it is queued or done"
     numbers = f"job {jobs[0]}" if len(jobs) == 1 else f"jobs {min(jobs)} to {max(jobs)}"
-    return f"queued {counted([run.role for run in queued.runs], len(queued.bakeoffs))}, as {numbers}"
+    roles = [*(run.role for run in queued.runs), *("race" for _ in queued.races)]
+    return f"queued {counted(roles, len(queued.bakeoffs))}, as {numbers}"
 
 
 def retried_words(retried: RetriedJobs) -> str:

@@ -1,7 +1,8 @@
 """An experiment of 200 arms: what its expansion, its cost, its resumption and its queueing take. A few seconds.
 
 200 arms (four models, in 16 and in 4 bits, at 25 ranks), three seeds: 600 trainings and three bake-offs. What is to take less
-than a second is held to it. Queueing writes 603 job files, each on the disk before the database knows its job.
+than a second is held to it. Queueing writes 603 job files, each on the disk before the database knows its job; a race by trials
+of three learning rates writes 1,204.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from core.experiments.arms import expand
 from core.home import Home
 from core.store.database import open_database
 from core.store.experiments import find_experiment, runs_of
-from core.submission.experiment import submit_experiment
+from core.submission.experiment import QueuedExperiment, submit_experiment
 from core.submission.experiment_cost import NEWEST, ExperimentCost, experiment_cost
 from core.submission.experiment_hours import within_hours
 from core.submission.experiment_plan import plan_experiment
@@ -44,6 +45,8 @@ EXPERIMENT = {
     "hold": {"steps": 40, "out_of_memory": "fail"},
     "seeds": SEEDS,
 }
+RATES = [1e-4, 2e-4, 4e-4]
+RACED = {**EXPERIMENT, "learning_rates": RATES, "race": {"keep": 4}}
 
 
 def timed(what: str, act: Callable[[], Made], limit: float | None = None) -> tuple[Made, bool]:
@@ -53,7 +56,7 @@ def timed(what: str, act: Callable[[], Made], limit: float | None = None) -> tup
     seconds = time.perf_counter() - began
     kept = limit is None or seconds <= limit
     held = "" if limit is None else f"   limit {limit:.1f} s" + ("" if kept else "   EXCEEDED")
-    print(f"{what:<58}{seconds:>8.2f} s{held}")
+    print(f"{what:<64}{seconds:>8.2f} s{held}")
     return made, kept
 
 
@@ -64,6 +67,7 @@ def main(arguments: Sequence[str] = ()) -> None:
         (root / "lab/configs/experiments").mkdir(parents=True)
         (root / "lab/bakehouse.yaml").write_text("id: lab\n")
         (root / "lab/configs/experiments/wide.yaml").write_text(json.dumps(EXPERIMENT))
+        (root / "lab/configs/experiments/raced.yaml").write_text(json.dumps(RACED))
         home, project = Home(root / "home").create(), load_project(root / "lab")
         open_database(home).close()
         experiment = project.experiment("wide")
@@ -98,11 +102,34 @@ def main(arguments: Sequence[str] = ()) -> None:
         with closing(open_database(home)) as connection:
             found = find_experiment(connection, project.id, "wide")
             stored = [] if found is None else runs_of(connection, found.id)
+        race_all(home, project)
     print(
         f"{len(expansion.arms)} arms, {len(queued.runs)} runs, {len(queued.bakeoffs)} bake-offs, {len(plan.left_out)} left out"
     )
     assert (len(expansion.arms), len(queued.runs), len(stored), missing) == (ARMS, ARMS * SEEDS, ARMS * SEEDS, 0)
     assert first and second and third and fourth and fifth, f"more than {LIMIT_SECONDS} s"
+
+
+def race_all(home: Home, project: Project) -> None:
+    """The same arms in a race: what is queued of it, and what it takes to ask for it again with a larger `keep`."""
+    plan = plan_experiment(home, project, project.experiment("raced"))
+    what = f"queueing a race of them, {len(RATES)} learning rates tried"
+    queued, _ = timed(what, lambda: submit_experiment(home, project, plan, author="bench"))
+    file = project.root / "configs/experiments/raced.yaml"
+    file.write_text(json.dumps({**RACED, "race": {"keep": 8}}))
+
+    def larger() -> QueuedExperiment:
+        found = plan_experiment(home, project, project.experiment("raced"))
+        return submit_experiment(home, project, found, author="bench")
+
+    again, _ = timed("asked for again with a larger keep, before it is decided", larger)
+    with closing(open_database(home)) as connection:
+        rows = connection.execute("SELECT count(*) FROM dependencies").fetchone()[0]
+    print(
+        f"{len(queued.runs)} runs, {len(queued.races)} race, {len(queued.bakeoffs)} bake-offs, {rows} dependencies in all"
+    )
+    assert len(queued.runs) == ARMS * (SEEDS + len(RATES)) and len(queued.races) == 1
+    assert again.runs == () and again.races == () and again.remarks
 
 
 def remember_trainings(home: Home, project: Project) -> None:

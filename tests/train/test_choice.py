@@ -15,6 +15,7 @@ from core.home import RunDir
 from core.jobfile.convert import ConvertSpec
 from core.jobfile.merge import MergeSpec
 from core.jobfile.quantize import QuantizeSpec
+from core.jobfile.race import RaceSpec, record_of
 from core.jobfile.spec import Spec
 from core.jobfile.train import TrainSpec, TrialChoice, TrialRef
 from tests.support.greetings import GREETINGS
@@ -208,9 +209,38 @@ def test_an_arm_that_lost_its_race_loads_nothing_makes_nothing_and_is_no_failure
 
     out = finals[order[-1]]
     assert read_json(out.result)["artefacts"] == [] and phases(out) == ["choosing by trials"]
-    told = summary(out)
-    assert (told["censored"]["rank"], told["censored"]["of"], told["censored"]["keep"]) == (3, 3, 2)
-    assert (told["task"], told["model"]) == ("greet", bench.shop.model.name)
+    stopped = summary(out)
+    assert (stopped["censored"]["rank"], stopped["censored"]["of"], stopped["censored"]["keep"]) == (3, 3, 2)
+    assert (stopped["task"], stopped["model"]) == ("greet", bench.shop.model.name)
+
+    # So it does where one job has put the arms in order, wherever that was killed, and whatever the trials are by then.
+    bench.next += 1
+    told = RaceSpec(experiment="e", task="greet", arms={arm: arm for arm in RANKS}, trials=race, keep=2)
+    placed = bench.shop.submit(bench.next, told)
+    points = (Hold("phase", "name", "reading the trials"), Standstill("os.rename", "*/.race.json.*"))
+    for attempt, point in enumerate(points, start=1):
+        kill_group(bench.shop, start_until(bench.shop, placed, attempt, point))
+        assert not record_of(placed).exists(), "made whole, or not at all"
+    kill_group(bench.shop, start_until(bench.shop, placed, 3, Standstill("os.rename", "*/.result.json.*")))
+    on_record = record_of(placed).read_bytes()
+    for job in RATES:
+        write_json(
+            bench.shop.home.run_dir(job).result.with_name("aside.json"), read_json(bench.shop.home.run_dir(job).result)
+        )
+        bench.shop.home.run_dir(job).result.unlink()
+    try:
+        assert bench.shop.finish(placed, 4) == 0, placed.attempt(4).log.read_text()
+        assert record_of(placed).read_bytes() == on_record
+        assert [place["arm"] for place in summary(placed)["places"]] == order
+        for arm, run in finals.items():
+            own = [trial for trial in race if trial.arm == arm]
+            one = bench.final(TrialChoice(arm=arm, trials=own, keep=2, race=int(placed.path.name)))
+            assert bench.shop.finish(one) == 0, one.attempt(1).log.read_text()
+            assert read_json(one.choice) == read_json(run.choice)
+    finally:
+        for job in RATES:
+            aside = bench.shop.home.run_dir(job).result.with_name("aside.json")
+            aside.replace(bench.shop.home.run_dir(job).result)
 
     # What stands behind it in its chain ends as well, with nothing made.
     model = bench.shop.model
@@ -223,4 +253,4 @@ def test_an_arm_that_lost_its_race_loads_nothing_makes_nothing_and_is_no_failure
         behind = bench.made_of(spec.model_copy(update=place))
         assert bench.shop.finish(behind) == 0, behind.attempt(1).log.read_text()
         assert read_json(behind.result)["artefacts"] == []
-        assert summary(behind)["censored"] == told["censored"], "and says why, down the chain"
+        assert summary(behind)["censored"] == stopped["censored"], "and says why, down the chain"

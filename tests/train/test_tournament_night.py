@@ -35,14 +35,16 @@ POINTS: dict[int, tuple[Hold, str]] = {
     1: (Hold("step", "step", 2), "restart"),
     2: (Hold("phase", "name", "loading the model"), "runner"),
     3: (Hold("phase", "name", "saving the adapter"), "restart"),
-    5: (Hold("phase", "name", "choosing by trials"), "restart"),
-    6: (Hold("step", "step", 9), "kill"),
+    5: (Hold("phase", "name", "reading the trials"), "restart"),
+    6: (Hold("phase", "name", "choosing by trials"), "restart"),
     7: (Hold("step", "step", 9), "kill"),
-    9: (Hold("progress", "done", 3), "restart"),
+    8: (Hold("step", "step", 9), "kill"),
+    10: (Hold("progress", "done", 3), "restart"),
 }
-"""By job, where its first attempt stands still, and what goes there: jobs 1 to 4 are the trials, 5 to 8 trainings, 9 compares.
+"""By job, where its first attempt stands still, and what goes there: jobs 1 to 4 are the trials, 5 is the race, 6 to 9 are
+trainings, 10 compares.
 
-Of jobs 5 to 7 the race leaves one out, which never comes to a step.
+Of jobs 6 to 8 the race leaves one out, which never comes to a step.
 """
 
 
@@ -73,7 +75,7 @@ class Night:
                 self.queue.restart_machine()
             self.gone.append(what)
             again = self.tournament.run()
-            assert again.runs == () and again.bakeoffs == (), "all of it is queued already"
+            assert again.runs == again.races == again.bakeoffs == (), "all of it is queued already"
 
     def standing(self) -> AttemptDir | None:
         """The attempt that stands at its point."""
@@ -152,15 +154,16 @@ def weights(night: Night, model: str) -> Path:
 
 def test_a_night_that_is_killed_at_many_points(night: Night) -> None:
     queued = night.tournament.run(**NIGHT)
-    assert [run.role for run in queued.runs] == ["trial"] * 4 + ["final"] * 4 and len(queued.bakeoffs) == 1
+    assert [run.role for run in queued.runs] == ["trial"] * 4 + ["final"] * 4
+    assert [one.job_id for one in queued.races] == [5] and len(queued.bakeoffs) == 1
     # The model of one arm is spoilt once all is queued.
     weights(night, ELM).rename(weights(night, ELM).with_suffix(".aside"))
     weights(night, ELM).write_bytes(b"spoilt")
     night.queue.launcher.holds = {job: hold for job, (hold, _) in POINTS.items()}
     night.work()
-    assert sorted(night.gone) == ["kill"] * 2 + ["restart"] * 4 + ["runner"]
+    assert sorted(night.gone) == ["kill"] * 2 + ["restart"] * 5 + ["runner"]
     assert [job.state for job in night.finals(ELM)] == ["failed"]
-    killed = [job for job in (5, 6, 7) if night.job(job).state == "failed"]
+    killed = [job for job in (6, 7, 8) if night.job(job).state == "failed"]
     night.retry()
     for job in killed:
         steps = losses(night.home.run_dir(job), 2)

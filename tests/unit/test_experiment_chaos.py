@@ -18,8 +18,9 @@ from core.experiments.arms import expand
 from core.jobfile.bakeoff import BakeoffSpec
 from core.jobfile.references import parse_reference
 from core.jobfile.spec import JobFile
+from core.jobfile.train import TrainSpec
 from core.store.database import transaction
-from core.store.jobs import RETRYABLE, list_jobs
+from core.store.jobs import RETRYABLE, get_job, list_jobs
 from core.submission.experiment import submit_experiment
 from tests.support.depth import example_count
 from tests.support.lab import Lab, lab
@@ -30,6 +31,8 @@ ASKED: tuple[dict[str, Any], ...] = (
     {"seeds": 2, "tasks": ["judge", "tidy"]},
     {"seeds": [0, 1], "vary": {"model": ["other", "small"]}},
     {"seeds": 2, "learning_rates": [1e-3, 1e-4], "race": {"keep": 1}},
+    {"seeds": 2, "race": {"keep": 1}},
+    {"seeds": 2, "race": {"keep": 2}, "vary": {"model": ["small", "large", "other"]}},
     {"seeds": [1, 0], "measure": "Q8_0", "vary": {"model": ["small"]}},
 )
 """What is asked for, one after the other and in any order; all of it is one experiment."""
@@ -90,13 +93,16 @@ class Chaos:
             return
         job = waiting[place % len(waiting)]
         summary: dict[str, Any] = {}
-        if job.kind == "bakeoff" and state == "done":
+        spec = self.home.spec(job.id)
+        if state == "stopped" and isinstance(spec, TrainSpec) and spec.choice is not None and spec.choice.keep:
+            summary["censored"] = {"rank": spec.choice.keep + 1, "of": 3, "keep": spec.choice.keep}
+        if job.kind == "bakeoff" and state != "failed":
             summary["left_out"] = [
                 {"candidate": name, "job": number, "state": "failed"}
                 for name, number in self._candidates(job.id).items()
                 if number in self._jobs("failed")
             ]
-        self.home.end(job.id, "done" if state == "done" else "failed", summary)
+        self.home.end(job.id, "failed" if state == "failed" else "done", summary)
 
     def retry(self, place: int) -> None:
         with self.home.database() as connection:
@@ -122,7 +128,10 @@ class Chaos:
         assert len({run.key for run in runs}) == len(runs)
         # Files that are measured have an untrained model beside them, which is of no arm.
         own = {job for job in self._jobs() if job in self._of_kinds("train", "bakeoff", "merge")}
-        assert own == set(jobs) & own and set(jobs) <= self._jobs(), "a job is of no experiment, or a run has none"
+        gone_on = {job for job in own - set(jobs) if self._was_stopped(job)}
+        assert own - gone_on == set(jobs) & own and set(jobs) <= self._jobs(), (
+            "a job is of no experiment, or a run has none"
+        )
         for job in jobs:
             assert JobFile.load(self.home.home.run_dir(job)).id == job
 
@@ -146,6 +155,10 @@ class Chaos:
         count = len(self._jobs())
         self.home.run()
         assert len(self._jobs()) == count, "it was queued twice"
+
+    def _was_stopped(self, job_id: int) -> bool:
+        with self.home.database() as connection:
+            return get_job(connection, job_id).is_censored
 
     def _is_asked(self, task: str, jobs: set[int]) -> bool:
         with self.home.database() as connection:
@@ -185,7 +198,7 @@ acts: st.SearchStrategy[Act] = st.one_of(
     st.tuples(st.just("ask"), st.tuples(asked)),
     st.tuples(st.just("ask_at_once"), st.tuples(asked)),
     st.tuples(st.just("cut"), st.tuples(asked, st.integers(1, 24))),
-    st.tuples(st.just("end"), st.tuples(places, st.sampled_from(["done", "done", "failed"]))),
+    st.tuples(st.just("end"), st.tuples(places, st.sampled_from(["done", "stopped", "failed"]))),
     st.tuples(st.just("end"), st.tuples(places, st.sampled_from(["done", "done", "failed"]))),
     st.tuples(st.just("retry"), st.tuples(places)),
     st.tuples(st.just("remove"), st.tuples(places)),

@@ -82,8 +82,9 @@ def test_in_a_race_each_training_is_held_against_the_trials_of_all_arms(home: La
     queued = home.run(race={"keep": 1}, trial={"steps": 3})
     trials = {run.job_id for run in queued.runs if run.role == "trial"}
     chosen = train(home, next(run.job_id for run in queued.runs if run.role == "final"))
-    assert chosen.choice is not None and chosen.choice.keep == 1
-    assert {one.job for one in chosen.choice.trials} == trials and len(trials) == 2
+    (race,) = queued.races
+    assert chosen.choice is not None and (chosen.choice.keep, chosen.choice.race) == (1, race.job_id)
+    assert home.waits_for(race.job_id) == dict.fromkeys(trials, "ended") and len(trials) == 2
 
 
 def test_one_learning_rate_is_no_choice(home: Lab) -> None:

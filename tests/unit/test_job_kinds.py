@@ -22,11 +22,12 @@ from core.jobfile.kinds import KINDS, JobKind, kind_of, load, spec_class
 from core.jobfile.merge import MergeSpec
 from core.jobfile.pull import PullSpec
 from core.jobfile.quantize import QuantizeSpec
+from core.jobfile.race import RaceSpec
 from core.jobfile.raw import read_key
 from core.jobfile.references import Reference, needed_jobs, parse_reference
 from core.jobfile.shared_texts import SharedTexts
 from core.jobfile.spec import Columns, InputFile, JobFile, Spec
-from core.jobfile.train import TRAINING_HQQ, FittedKey, TrainSpec
+from core.jobfile.train import TRAINING_HQQ, FittedKey, TrainSpec, TrialChoice, TrialRef
 from core.store.database import open_database
 from core.store.jobs import JobRow, list_jobs
 from core.submission.enqueue import store
@@ -34,7 +35,7 @@ from tests.support.job_files import job_file
 from tests.support.needs import needs
 from tests.support.queueing import AUTHOR
 
-OURS = [KINDS[name] for name in ("train", "bakeoff", "drafts", "merge", "convert", "quantize", "pull")]
+OURS = [KINDS[name] for name in ("train", "bakeoff", "drafts", "merge", "convert", "quantize", "race", "pull")]
 FILE = InputFile(path="/f", sha256="0" * 64, source="/f")
 HUB = ModelEntry(name="small", hub="org/small", parameters=1000)
 
@@ -105,6 +106,26 @@ SPECS: dict[str, tuple[Spec, str, Columns, tuple[int, ...]]] = {
     ),
     "a bake-off of two": (bakeoff(TUNED, MERGED), "bake-off judge, 2 candidates", Columns(task="judge"), (2, 4)),
     "a bake-off of one": (bakeoff(BASE), "bake-off judge, small base", Columns(task="judge", model="small"), ()),
+    "race": (
+        RaceSpec(
+            experiment="wide",
+            task="judge",
+            arms={"a1": "small", "b2": "large"},
+            trials=[TrialRef(arm="b2", job=6, lr=1e-5), TrialRef(arm="a1", job=5, lr=1e-4)],
+            keep=1,
+        ),
+        "race judge · wide",
+        Columns(task="judge"),
+        (),
+    ),
+    "a training that chooses": (
+        train().model_copy(
+            update={"choice": TrialChoice(arm="a1", trials=[TrialRef(arm="a1", job=5, lr=1e-4)], keep=1, race=7)}
+        ),
+        "train judge · SmolLM2-135M",
+        Columns(task="judge", model="SmolLM2-135M"),
+        (7,),
+    ),
     "pull": (PullSpec(model=HUB), "pull small", Columns(model="small", source="hub:org/small"), ()),
 }
 

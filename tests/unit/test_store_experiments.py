@@ -15,7 +15,9 @@ from core.store.experiments import (
     BakeoffBlock,
     StoredArm,
     StoredRun,
+    TrialRace,
     bakeoffs_of,
+    count_jobs,
     experiment_of_job,
     find_experiment,
     get_experiment,
@@ -23,7 +25,9 @@ from core.store.experiments import (
     put_arms,
     put_bakeoff,
     put_experiment,
+    put_race,
     put_run,
+    races_of,
     runs_of,
 )
 from tests.support.stored import add_job, database_before, fresh
@@ -93,3 +97,27 @@ def test_a_database_of_version_9_knows_no_experiments_and_its_jobs_wait_for_what
     assert [tuple(row) for row in again.execute("SELECT * FROM dependencies")] == [(second, first, "done")]
     with pytest.raises(sqlite3.IntegrityError, match="CHECK"), transaction(again):
         again.execute("UPDATE dependencies SET until = 'never'")
+
+
+def test_a_database_of_version_10_has_experiments_without_races(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home").create()
+    connection = database_before(home, "races_of_experiments", 10)
+    job = add_job(connection)
+    with transaction(connection):
+        made = add(connection)
+        put_arms(connection, made, [ARM])
+        put_run(connection, made, StoredRun("judge", "a1", "final", 0, None, job))
+    connection.close()
+
+    again = open_database(home)
+    assert schema_version(again) == database.SCHEMA_VERSION and races_of(again, made) == []
+    assert [run.job_id for run in runs_of(again, made)] == [job]
+    first, second = add_job(again), add_job(again)
+    with transaction(again):
+        for one in (first, second):
+            put_race(again, made, TrialRace("judge", one))
+    assert [race.job_id for race in races_of(again, made)] == [first, second]
+    assert count_jobs(again, made) == {"waiting": 3}
+    with transaction(again):
+        again.execute("DELETE FROM jobs WHERE id = ?", [first])
+    assert races_of(again, made) == [TrialRace("judge", second)]
