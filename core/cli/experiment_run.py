@@ -167,6 +167,7 @@ def _json(plan: ExperimentPlan, queued: QueuedExperiment | None, remarks: list[s
             {"task": run.task, "arm": run.arm.key, "role": run.role, "seed": run.seed, "lr": run.lr}
             for run in plan.missing
         ],
+        "revived": [{"task": task, "arm": arm.key} for task, arm in plan.revived_arms],
         "left_out": [
             {"task": one.task, "arm": one.arm.key, "name": one.arm.name, "error": one.error.to_json()}
             for one in plan.left_out

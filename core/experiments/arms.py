@@ -16,7 +16,7 @@ from core.config.yaml import KeyPath, load_mapping
 from core.errors import BakehouseError, InputError
 from core.files import sha256_json
 from core.jobfile.quantize import Quantization
-from core.store.experiments import RunRole
+from core.store.experiments import Place, RunRole
 
 RunKey = tuple[str, str, RunRole, int, float | None]
 """Task, arm, role, seed and learning rate (of a trial): what tells two runs of an experiment apart."""
@@ -58,6 +58,10 @@ class ArmRun:
     @property
     def key(self) -> RunKey:
         return self.task, self.arm.key, self.role, self.seed, self.lr
+
+    @property
+    def place(self) -> Place:
+        return self.task, self.arm.key, self.seed
 
 
 @dataclass(frozen=True)

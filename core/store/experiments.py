@@ -23,6 +23,10 @@ UNION SELECT job_id FROM experiment_races WHERE experiment_id = :id
 """
 
 
+Place = tuple[str, str, int]
+"""Task, arm and seed: a training, and what is made of it."""
+
+
 @dataclass(frozen=True)
 class StoredArm:
     """An arm as it was when its runs were queued: `definition` has `model`, `weights`, `values`, `recipe`, `learning_rates`."""
@@ -66,6 +70,10 @@ class StoredRun:
     def key(self) -> tuple[str, str, RunRole, int, float | None]:
         """As `core.experiments.arms.ArmRun` has it."""
         return self.task, self.arm_key, self.role, self.seed, self.lr
+
+    @property
+    def place(self) -> Place:
+        return self.task, self.arm_key, self.seed
 
 
 @dataclass(frozen=True)
@@ -132,6 +140,13 @@ def put_run(connection: sqlite3.Connection, experiment_id: int, run: StoredRun) 
     )
 
 
+def forget_run(connection: sqlite3.Connection, experiment_id: int, run: StoredRun) -> None:
+    """Let a run have no job any more; the job itself stays. Call it in a transaction."""
+    connection.execute(
+        "DELETE FROM experiment_runs WHERE experiment_id = ? AND job_id = ?", [experiment_id, run.job_id]
+    )
+
+
 def put_bakeoff(connection: sqlite3.Connection, experiment_id: int, bakeoff: BakeoffBlock) -> None:
     """Keep which job is a bake-off of an experiment. Call it in a transaction."""
     connection.execute(
@@ -189,6 +204,29 @@ def bakeoffs_of(connection: sqlite3.Connection, experiment_id: int) -> list[Bake
         [experiment_id],
     )
     return [BakeoffBlock(*row) for row in rows]
+
+
+def stopped_finals(connection: sqlite3.Connection, experiment_id: int) -> dict[StoredRun, int]:
+    """The trainings that ended without having been done because their arm lost its race, with its place in it."""
+    return _finals_by(connection, experiment_id, "censored")
+
+
+def kept_finals(connection: sqlite3.Connection, experiment_id: int) -> dict[StoredRun, int]:
+    """The trainings that were done, with the place of their arm in its race; without those that were not raced."""
+    return _finals_by(connection, experiment_id, "choice")
+
+
+def _finals_by(connection: sqlite3.Connection, experiment_id: int, noted: str) -> dict[StoredRun, int]:
+    rows = connection.execute(
+        """
+        SELECT experiment_runs.task, arm_key, role, seed, lr, job_id, json_extract(result, :noted) AS rank
+        FROM experiment_runs JOIN jobs ON jobs.id = job_id
+        WHERE experiment_id = :id AND role = 'final' AND state = 'done' AND json_extract(result, :noted) IS NOT NULL
+        ORDER BY job_id
+        """,
+        {"id": experiment_id, "noted": f"$.summary.{noted}.rank"},
+    )
+    return {StoredRun(*row[:6]): int(row["rank"]) for row in rows}
 
 
 def races_of(connection: sqlite3.Connection, experiment_id: int) -> list[TrialRace]:

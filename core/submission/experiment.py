@@ -27,6 +27,7 @@ from core.store.experiments import (
     StoredRun,
     TrialRace,
     bakeoffs_of,
+    forget_run,
     get_experiment,
     lacking_jobs,
     put_arms,
@@ -34,11 +35,12 @@ from core.store.experiments import (
     put_experiment,
     put_run,
     runs_of,
+    stopped_finals,
 )
 from core.store.jobs import JobRow, get_job
 from core.submission.enqueue import ChainWriting, insert_behind_pulls, writing_chains
 from core.submission.experiment_bakeoff import AskedArms, covers, measured_as, training_of
-from core.submission.experiment_plan import BEHIND, ExperimentPlan
+from core.submission.experiment_plan import BEHIND, ExperimentPlan, revived
 from core.submission.experiment_race import Races
 from core.submission.served_as import served_as, to_serve
 
@@ -134,6 +136,9 @@ class _Queueing:
         self.finals: dict[tuple[str, str], list[StoredRun]] = {}
         for run in self.there.values():
             self._note(run)
+        race = plan.experiment.race
+        self.revived = revived(self.connection, self.experiment_id, None if race is None else race.keep)
+        self.stopped = {run.job_id for run in stopped_finals(self.connection, self.experiment_id)}
         self.races = Races(writing.place.home, self.connection, plan, self.experiment_id, self._insert)
         self._races: dict[str, int] = {}
         self._refs: dict[tuple[str, str], list[TrialRef]] = {}
@@ -190,9 +195,15 @@ class _Queueing:
         return experiment_id
 
     def _run(self, run: ArmRun) -> bool:
-        """Queue a run behind what it needs, unless somebody has meanwhile; whether it was queued."""
-        if run.key in self.there:
-            return False
+        """Queue a run behind what it needs, unless somebody has meanwhile; whether it was queued.
+
+        One that a race had stopped, and that goes on by the rule of now, gets another job.
+        """
+        former = self.there.get(run.key)
+        if former is not None:
+            if run.role == "trial" or run.place not in self.revived:
+                return False
+            forget_run(self.connection, self.experiment_id, former)
         if run.role in BEHIND:
             before = self.there[run.task, run.arm.key, _step_before(run), run.seed, None]
             spec = self.making.spec(self.plan, run, before.job_id)
@@ -228,7 +239,7 @@ class _Queueing:
             arm=run.arm.key,
             trials=self._refs[own],
             keep=None if race is None else race.keep,
-            siblings=sorted(one.job_id for one in finals),
+            siblings=sorted(one.job_id for one in finals if one.job_id not in self.stopped),
             race=None if race is None else self._race(run.task),
         )
         return spec.model_copy(update={"choice": choice})

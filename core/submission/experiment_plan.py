@@ -7,6 +7,7 @@ examples, the packages of a method, the memory of the machine.
 from __future__ import annotations
 
 import contextlib
+import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -28,7 +29,15 @@ from core.models.files import check_model_files, model_folder
 from core.models.shapes import with_shape
 from core.models.targets import check_targets
 from core.store.database import open_database
-from core.store.experiments import ExperimentKind, StoredExperiment, find_experiment, runs_of
+from core.store.experiments import (
+    ExperimentKind,
+    Place,
+    StoredExperiment,
+    find_experiment,
+    kept_finals,
+    runs_of,
+    stopped_finals,
+)
 from core.submission.audit_process import longest_example
 from core.submission.bakeoff import golden_task
 from core.submission.enqueue import check_host_memory
@@ -89,6 +98,14 @@ class ExperimentPlan:
     about: Mapping[str, Any] = field(default_factory=dict)
     device: Device | None = None
     """What trains here; None where the memory of the machine is unknown."""
+    revived: Mapping[Place, int] = field(default_factory=dict)
+    """Trainings among the missing ones that a race had stopped, and that would go on by the rule of now; with their jobs."""
+
+    @property
+    def revived_arms(self) -> tuple[tuple[str, Arm], ...]:
+        """Tasks and arms of which such a training is missing."""
+        found = [(run.task, run.arm) for run in self.missing if run.role == "final" and run.place in self.revived]
+        return tuple({(task, arm.key): (task, arm) for task, arm in found}.values())
 
     def spec_of(self, run: ArmRun) -> TrainSpec:
         """What a trial or a final is told, but for what it chooses."""
@@ -119,7 +136,11 @@ def plan_experiment(
     models = {name: _model(home, project, experiment, name) for name in dict.fromkeys(a.model for a in expansion.arms)}
     with contextlib.closing(open_database(home)) as connection:
         known = find_experiment(connection, project.id, experiment.name)
-        there = set() if known is None else {_same_run(run.key) for run in runs_of(connection, known.id)}
+        runs = [] if known is None else runs_of(connection, known.id)
+        keep = None if experiment.race is None else experiment.race.keep
+        again = {} if known is None else revived(connection, known.id, keep)
+        stay = [] if known is None or keep is None else _kept_by_a_former_rule(connection, known, keep)
+    there = {_same_run(run.key) for run in runs if run.role == "trial" or run.place not in again}
     missing = [run for run in expansion.runs if _same_run(run.key) not in there]
     tasks = {name: _task(home, project, experiment, place, name) for place, name in enumerate(experiment.tasks)}
     if known is not None:
@@ -130,7 +151,7 @@ def plan_experiment(
     missing = [run for run in missing if (run.task, run.arm.key) not in out]
     if left_out and not missing and not there:
         raise none_left(experiment, left_out)
-    remarks = tuple(dict.fromkeys(preparing.remarks))
+    remarks = tuple(dict.fromkeys([*preparing.remarks, *stay]))
     return ExperimentPlan(
         experiment,
         kind,
@@ -144,7 +165,27 @@ def plan_experiment(
         known,
         about or {},
         preparing.device,
+        again,
     )
+
+
+def _kept_by_a_former_rule(connection: sqlite3.Connection, known: StoredExperiment, keep: int) -> list[str]:
+    """What is to be said of arms that were trained when more went on than do now: nothing of them is taken back."""
+    found: dict[str, list[str]] = {}
+    for run, rank in kept_finals(connection, known.id).items():
+        arm = known.arm(run.arm_key)
+        if rank > keep and arm is not None and arm.name not in found.setdefault(run.task, []):
+            found[run.task].append(arm.name)
+    return [
+        f"{task}: trained by a former rule of the race, and stays in the answer: {', '.join(names)}"
+        for task, names in found.items()
+    ]
+
+
+def revived(connection: sqlite3.Connection, experiment_id: int, keep: int | None) -> dict[Place, int]:
+    """The trainings that a race has stopped and that go on where `keep` arms do, or all with None; with their jobs."""
+    stopped = stopped_finals(connection, experiment_id)
+    return {run.place: run.job_id for run, rank in stopped.items() if keep is None or rank <= keep}
 
 
 def none_left(experiment: Experiment, left_out: Collection[LeftOutArm]) -> InputError:

@@ -150,4 +150,9 @@ def plan_lines(plan: ExperimentPlan) -> Iterator[str]:
         count = missing[arm.key]
         words = [f"{plural(count, 'job')} to queue", memory_words(plan, arm)] if count else []
         yield f"{number:>3}. {arm.name}" + (f": {', '.join(word for word in words if word)}" if words else "")
+    again: dict[str, list[str]] = {}
+    for task, arm in plan.revived_arms:
+        again.setdefault(task, []).append(arm.name)
+    for task, names in again.items():
+        yield f"  {task}: the race had stopped these, and they go on now: {', '.join(names)}"
     yield from (f"  ✗ left out: {left_out_arm_words(one)}" for one in plan.left_out)

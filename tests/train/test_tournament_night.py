@@ -223,3 +223,20 @@ def test_what_failed_is_made_up_for_once_it_can_be(night: Night) -> None:
     assert len(set(answers)) == len(answers) == INPUTS * (len(arms) + 2 * measured)
     again = night.tournament.run()
     assert again.runs == () and again.bakeoffs == () and again.lacking == ()
+
+
+def test_a_larger_keep_trains_those_that_it_lets_go_on_and_nothing_again(night: Night) -> None:
+    before = {run.key: run.job_id for run in night.runs()}
+    done, ends = night.done(), {arm.key: arm.end for arm in night.arms().values()}
+    queued = night.tournament.run(**{**NIGHT, "seeds": 2, "vary": {"model": [*MODELS[:5]]}, "race": {"keep": 5}})
+    stopped = {key for key, end in ends.items() if end == "censored"}
+    assert stopped and {run.arm_key for run in queued.runs} == stopped
+    assert [run.role for run in queued.runs] == ["final"] * 2 * len(stopped) and len(queued.bakeoffs) == 2
+    night.work()
+    after = night.done()
+    kept = [job for key, job in before.items() if key not in {run.key for run in queued.runs}]
+    assert {job: after[job] for job in kept} == {job: done[job] for job in kept}, "as it was, with as many attempts"
+    assert {arm.end for arm in night.arms().values()} == {"measured"}
+    night.as_made(*MODELS[:5])
+    again = night.tournament.run()
+    assert again.runs == again.races == again.bakeoffs == () == again.lacking

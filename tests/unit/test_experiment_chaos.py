@@ -22,6 +22,7 @@ from core.jobfile.train import TrainSpec
 from core.store.database import transaction
 from core.store.jobs import RETRYABLE, get_job, list_jobs
 from core.submission.experiment import submit_experiment
+from core.submission.experiment_plan import revived
 from tests.support.depth import example_count
 from tests.support.lab import Lab, lab
 from tests.support.stored import step
@@ -155,6 +156,9 @@ class Chaos:
         count = len(self._jobs())
         self.home.run()
         assert len(self._jobs()) == count, "it was queued twice"
+        keep = None if experiment.race is None else experiment.race.keep
+        with self.home.database() as connection:
+            assert not revived(connection, 1, keep), "what was stopped and goes on by the rule of now was not queued"
 
     def _was_stopped(self, job_id: int) -> bool:
         with self.home.database() as connection:

@@ -1,8 +1,9 @@
-"""A race of many arms: one job puts them in order, and the rule may change until they are trained."""
+"""A race of many arms: one job puts them in order, the rule may change later, and nothing is trained twice for it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,17 @@ import pytest
 from core.errors import GateError
 from core.experiments.choice import Censored, Chosen
 from core.files import read_json, write_json
-from core.jobfile.race import RaceSpec, record_of
+from core.jobfile.race import RaceSpec, record_of, rule_of
+from core.jobfile.spec import JobFile
 from core.jobfile.train import TrainSpec
+from core.store.database import transaction
 from core.store.experiments import StoredRun, count_jobs, experiment_of_job, lacking_jobs
 from core.store.jobs import get_job
-from core.submission.experiment import QueuedExperiment
+from core.submission.experiment import QueuedExperiment, submit_experiment
 from jobs import race as race_job
 from jobs.choice import decide
 from jobs.context import JobContext
+from tests.support.commands import called
 from tests.support.lab import Lab, lab
 from tests.support.stored import step
 
@@ -233,9 +237,109 @@ def test_a_larger_keep_before_the_race_is_decided_is_what_it_goes_by(home: Lab) 
     assert train_all(home) == {"small": [0, 1], "large": [0, 1]}
 
 
+@pytest.fixture(params=["as it is queued now", "as it was queued before there were races"])
+def was_raced(home: Lab, request: pytest.FixtureRequest) -> Callable[..., None]:
+    """An experiment of which the race stopped two arms of three."""
+
+    def make(**said: Any) -> None:
+        job = raced(home, **said)
+        if request.param.startswith("as it was"):
+            with home.database() as connection, transaction(connection):
+                connection.execute("DELETE FROM dependencies WHERE needs_id = ?", [job])
+                connection.execute("DELETE FROM jobs WHERE id = ?", [job])
+
+    return make
+
+
+def test_a_larger_keep_queues_exactly_those_again_that_go_on_by_it(
+    home: Lab, was_raced: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    was_raced()
+    before = {run.key: run.job_id for run in home.runs()}
+    home.write(**{**SAID, "race": {"keep": 2}})
+    plan = home.plan()
+    assert [(task, arm.name) for task, arm in plan.revived_arms] == [("judge", "large")]
+    at = ["--project", str(home.project.root)]
+    code, out, _ = called(capsys, ["experiment", "run", "e", "--dry-run", *at])
+    assert code == 0 and "2 trainings" in out and "they go on now: large" in " ".join(out.split())
+
+    more = home.run()
+    assert [(run.role, run.seed) for run in more.runs] == [("final", 0), ("final", 1)] and len(more.bakeoffs) == 2
+    now = {run.key: run.job_id for run in home.runs()}
+    assert now.keys() == before.keys()
+    changed = {key for key in now if now[key] != before[key]}
+    assert changed == {run.key for run in more.runs}, "no trial is redone, and nothing that was trained"
+    assert home.run().runs == () and home.run().bakeoffs == ()
+    if more.races:
+        race(home, more.races[0].job_id)
+    assert train_all(home) == {"large": [0, 1]}
+    assert home.run().runs == ()
+
+
+def test_two_who_raise_it_at_once_queue_it_once(home: Lab, was_raced: Callable[..., None]) -> None:
+    was_raced()
+    home.write(**{**SAID, "race": {"keep": 3}})
+    plans = [home.plan(), home.plan()]
+    first, second = (submit_experiment(home.home, home.project, plan, author="tester") for plan in plans)
+    assert len(first.runs) == 4 and (second.runs, second.bakeoffs, second.races) == ((), (), ())
+
+
+def test_without_a_race_all_go_on(home: Lab, was_raced: Callable[..., None]) -> None:
+    was_raced(learning_rates=[1e-3, 1e-4])
+    more = asked(home, None, learning_rates=[1e-3, 1e-4])
+    assert len(more.runs) == 4 and more.races == ()
+    assert sorted(train_all(home)) == ["large", "other"]
+
+
+def test_what_is_made_of_a_stopped_training_is_made_of_its_successor(home: Lab) -> None:
+    made = {"measure": "Q8_0", "seeds": 1}
+    raced(home, **made)
+    roles = {"final", "merge", "convert", "quantize"}
+    before = {run.key: run.job_id for run in home.runs()}
+    more = asked(home, 2, **made)
+    assert {run.role for run in more.runs} == roles and len(more.runs) == 4 and len(more.bakeoffs) == 1
+    final, merge, *_ = more.runs
+    assert home.spec(merge.job_id).needs == (final.job_id,)
+    assert not {run.job_id for run in more.runs} & set(before.values())
+    assert home.run().runs == ()
+
+
+def test_a_smaller_keep_redoes_nothing_and_takes_back_nothing_that_was_trained(home: Lab) -> None:
+    first = raced(home, keep=2, seeds=1)
+    before = {run.key: run.job_id for run in home.runs()}
+    more = asked(home, 1, seeds=1)
+    assert (more.runs, more.bakeoffs) == ((), ()) and {run.key: run.job_id for run in home.runs()} == before
+    home.write(**{**SAID, "race": {"keep": 1}, "seeds": 1})
+    assert any("stays in the answer: large" in remark for remark in home.plan().remarks)
+    # A further seed of what was trained is trained, so that the arm is whole; of the others none is.
+    asked(home, 1, seeds=2)
+    assert read_json(rule_of(home.home.run_dir(first))) == {"keep": 1}
+    assert train_all(home) == {"small": [1], "large": [1]}
+
+
 def test_a_smaller_keep_before_the_trainings_stops_those_that_have_not_begun(home: Lab) -> None:
     queued = asked(home, 3)
     try_all(home, LOSSES)
     race(home, queued.races[0].job_id)
     asked(home, 1)
     assert train_all(home) == {"small": [0, 1]}
+
+
+def test_a_submission_that_fails_before_its_end_is_made_up_for_by_the_next_one(
+    home: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the race was told the rule of now already."""
+    raced(home)
+    before = {run.key: run.job_id for run in home.runs()}
+
+    def cut(*told: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("core.submission.experiment.get_experiment", cut)
+        with pytest.raises(KeyboardInterrupt):
+            asked(home, 2)
+    assert {run.key: run.job_id for run in home.runs()} == before
+    assert len(home.run().runs) == 2
+    for run in home.runs():
+        assert JobFile.load(home.home.run_dir(run.job_id)).id == run.job_id
