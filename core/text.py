@@ -32,6 +32,8 @@ _UNSEEN = re.compile(
 _ALONE = re.compile(
     "[ -\u02ff\u2010-\u2027\u2030-\u205e\u2190-\u27bf\u2800-\u28ff\u3041-\u3096\u30a1-\u30fa\u4e00-\u9fff]*"
 )
+WORD = r"(?:[+−-]?\d\S* )?\[[^\s\[\],]+, [^\s\[\],]+\]\S*|\S+"
+"""What stays in one row where there is room for it: a word; a figure with its interval, `−0.30 [−0.62, 0.02]`."""
 _MOST_MARKS = 4
 _CUT = "…"
 

@@ -10,10 +10,10 @@ from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from textual.strip import Strip
 
-from core.text import printable
+from core.text import WORD, printable
 from tui.theme import style
 
-_WORDS = re.compile(r"\S+\s*|\s+")
+_WORDS = re.compile(rf"(?:{WORD})\s*|\s+")
 
 
 @dataclass
@@ -106,7 +106,7 @@ def folded(line: Line, width: int) -> list[Line]:
                 if not head and not rows[-1].plain.strip():
                     head = word[0]  # wider than a whole row: there is no room for it anywhere
                 rows[-1].add(head, role)
-                word = word[len(head) :]
+                word = word[len(head) :].lstrip()
                 rows.append(Line(" " * gutter))
             rows[-1].add(word, role)
     for row in rows:  # a blank between two words can now stand at the end
@@ -134,14 +134,14 @@ def side_by_side(parts: Iterable[Line | tuple[str, str]], gap: str = " · ", wid
 def wrapped(text: str, width: int) -> Iterator[str]:
     """The words of `text` in rows of at most `width` cells; a longer word is broken."""
     row = ""
-    for word in text.split():
+    for word in re.findall(WORD, text):
         while cell_len(word) > width > 0:
             if row:
                 yield row
                 row = ""
-            head = set_cell_size(word, width).rstrip()
+            head = set_cell_size(word, width).rstrip() or word[0]
             yield head
-            word = word[len(head) :]
+            word = word[len(head) :].lstrip()
         if row and cell_len(row) + 1 + cell_len(word) > width:
             yield row
             row = word

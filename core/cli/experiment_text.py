@@ -61,7 +61,10 @@ def _task(shown: ShownExperiment, task: ShownTask, width: int) -> Iterator[str]:
     for line in answer_lines(answer, shown.names):
         yield from wrap(line, width)
     for title, lines in (
-        ("before you believe it", [caveat_words(one, shown.names) for one in answer.caveats]),
+        (
+            "before you believe it" if answer.block else "what is missing",
+            [caveat_words(one, shown.names) for one in answer.caveats],
+        ),
         ("to sharpen it", [next_words(one, shown.names) for one in answer.next_steps]),
     ):
         if lines:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from core.text import cell_width, clip, first_cells, printable
+from core.text import WORD, cell_width, clip, first_cells, printable
 
 MIN_WIDTH = 60
 NAME_WIDTH = 30
@@ -42,7 +42,7 @@ def wrap(text: str, width: int, indent: int = 2) -> Iterator[str]:
     # An indent as wide as the line leaves no room for a sign: a word would never come to its end.
     indent = min(indent, width - 2)
     line = ""
-    for word in re.findall(r"^ +\S*|\S+", printable(text)):
+    for word in re.findall(rf"^ +\S*|{WORD}", printable(text)):
         if line and cell_width(line) + 1 + cell_width(word) <= width:
             line = f"{line} {word}" if line.strip() else line + word
             continue
@@ -52,7 +52,7 @@ def wrap(text: str, width: int, indent: int = 2) -> Iterator[str]:
         while cell_width(word) > width:
             head = first_cells(word, width)
             yield head
-            word = " " * indent + word[len(head) :]
+            word = " " * indent + word[len(head) :].lstrip()
         line = word
     yield line
 
@@ -83,7 +83,7 @@ def blocks(lines: Sequence[Sequence[str]], width: int, *, name_width: int = NAME
 def folded(text: str, width: int) -> Iterator[str]:
     """A line in rows of at most `width` cells, its own blanks kept; broken between words, longer words within."""
     row, used = "", 0
-    for word in re.findall(r"\S+\s*|\s+", text):
+    for word in re.findall(rf"(?:{WORD})\s*|\s+", text):
         if used and used + cell_width(word.rstrip()) > width:
             yield row.rstrip()
             row, used = "", 0

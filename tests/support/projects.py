@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from core.config.project import Project, load_project
+from core.config.project import Project, load_project, shipped
 
 
 def write_files(root: Path, files: Mapping[str, str]) -> Path:
@@ -45,3 +47,12 @@ format:
 """
     inputs = {"a": "Say hello.", "b": "Name a flour."}
     return one_task_project(root, "hello", told, inputs, {model: {"path": str(path)}})
+
+
+def with_shipped_tasks(project: Project, behind: Path, *names: str) -> Project:
+    """The project, with only these of the shipped tasks behind it: a picture of it stays as it is when others are shipped."""
+    for folder in ("configs", "golden"):
+        shutil.copytree(shipped().root / folder, behind / folder)
+    for name in set(shipped().task_names()) - set(names):
+        (behind / f"configs/tasks/{name}.yaml").unlink()
+    return replace(project, fallback=replace(shipped(), root=behind))

@@ -163,3 +163,20 @@ def test_no_row_is_wider_than_its_room(tmp_path: Path, width: int, blocks: int) 
     rows += experiment_list_rows(listed, "c", width)
     assert all(line.width <= width for line in rows)
     assert sum(line.mark == "chosen" for line in rows) == 2
+
+
+def test_the_columns_of_the_list_stand_in_line() -> None:
+    listed = [
+        {"name": name, "jobs": jobs, "problem": None, "tasks": ["judge"], "question": None, "arms": []}
+        for name, jobs in (("one", {"done": 3, "failed": 1}), ("another-of-them", None), ("c", {"done": 3}))
+    ]
+    head, *rows = [line.plain for line in experiment_list_rows(listed, None, 76)]
+    assert {row.index("judge") for row in rows} == {head.index("tasks")}
+    assert {len(row[: head.index("jobs")].rstrip()) < head.index("jobs") for row in rows} == {True}
+
+
+def test_before_anything_is_measured_no_answer_is_to_be_believed(tmp_path: Path) -> None:
+    for blocks, title in ((0, "what is missing"), (1, "before you believe it")):
+        *_, found = stored(tmp_path / f"{blocks}", blocks)
+        shown = [line.plain for line in experiment_rows(found, found.tasks[0], None, 76)]
+        assert (title in shown) and ("before you believe it" in shown) == bool(blocks)

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import shlex
-import shutil
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 
-from core.config.project import shipped
 from core.config.shipped import DEMO_TASK
 from core.store.database import open_database
 from core.store.jobs import list_jobs
 from tests.support.kitchen import Kitchen, kitchen
 from tests.support.ollama_standin import OllamaStandin
+from tests.support.projects import with_shipped_tasks
 from tests.tui.bakeoff_form import console, form, looked, no_server, queued, read, server, tick
 from tests.tui.conftest import keys_of, seen, text_of
 from tests.tui.scene import job, scene
@@ -244,9 +242,9 @@ async def test_an_ended_bake_off_goes_on_from_its_results(kitchen: Kitchen) -> N
         screen = await read(pilot)
         await looked(pilot, screen)
         assert screen.extend == former.id
-        shown = text_of(pilot, "#candidates")
-        assert "✓ plain base  there already" in shown and "✓ other base @think=on  there already" in shown
-        assert "✓ bread  there already" in text_of(pilot, "#tasks")
+        shown = " ".join(text_of(pilot, "#candidates").split())
+        assert "✓ plain base there already" in shown and "✓ other base @think=on there already" in shown
+        assert "✓ bread there already" in " ".join(text_of(pilot, "#tasks").split())
         assert screen.wanted.command() == f"bakehouse bakeoff --extend {former.id}"
         await tick(pilot, screen, "jam", "other")
         await looked(pilot, screen)
@@ -313,12 +311,7 @@ def test_the_look_of_the_form(
         await pilot.pause()
 
     # Of the shipped tasks one is enough: the picture is of the form, whatever else is shipped.
-    behind = kitchen.root.parent / "shipped"
-    shutil.copytree(shipped().root / "configs", behind / "configs")
-    shutil.copytree(shipped().root / "golden", behind / "golden")
-    for name in set(shipped().task_names()) - {DEMO_TASK}:
-        (behind / f"configs/tasks/{name}.yaml").unlink()
-    one_shipped = replace(kitchen.project, fallback=replace(shipped(), root=behind))
+    one_shipped = with_shipped_tasks(kitchen.project, kitchen.root.parent / "shipped", DEMO_TASK)
     app = ConsoleApp(kitchen.home, lambda: one_shipped, live=False)
     app.theme = DARK.name
     app.context.snapshot = scene(jobs=())

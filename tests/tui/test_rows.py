@@ -15,7 +15,7 @@ from core.format import clock, data_size, duration, percent, when
 from core.progress import Progress
 from tests.tui.scene import NOW, job
 from tui.commands import command, keys_that_fit
-from tui.lines import Line, side_by_side, wrapped
+from tui.lines import Line, folded, side_by_side, wrapped
 from tui.model.answers import AnswerRead, CheckSaid
 from tui.model.leaderboards import RankedCandidate
 from tui.panes.queue import rest_of
@@ -52,6 +52,20 @@ def test_wrapping_loses_no_word(text: str, width: int) -> None:
     rows = list(wrapped(text, width))
     assert "".join("".join(rows).split()) == "".join(text.split())
     assert all(cell_len(row) <= width for row in rows)
+
+
+@given(st.text("[], 1.2−日", max_size=40), st.integers(1, 12))
+def test_intervals_fold_as_words_do(text: str, width: int) -> None:
+    for rows in (list(wrapped(text, width)), [line.plain for line in folded(Line(text), width)]):
+        assert "".join("".join(rows).split()) == "".join(text.split())
+        assert width == 1 or all(cell_len(row) <= width for row in rows)
+
+
+def test_a_figure_stays_with_its_interval() -> None:
+    text = "It frees 5.2 GB against the other: −1.26 [−1.74, −0.79] in format, shown to be worse."
+    for width in range(22, 90):
+        for rows in (list(wrapped(text, width)), [line.plain for line in folded(Line(text), width)]):
+            assert any("−1.26 [−1.74, −0.79]" in row for row in rows), width
 
 
 def test_what_a_row_cut_off_goes_on_below_it() -> None:

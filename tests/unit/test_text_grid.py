@@ -22,3 +22,18 @@ def test_what_is_wrapped_keeps_its_letters_and_its_width(text: str, width: int, 
     lines = list(wrap(text, width, indent))
     assert "".join("".join(lines).split()) == "".join("".join(wrap(text, 10_000)).split())
     assert all(cell_width(line) <= max(width, 2) for line in lines)
+
+
+def test_a_figure_stays_with_its_interval() -> None:
+    text = "It frees 5.2 GB against the other one: −1.26 [−1.74, −0.79] in format, +1.53 [0.25, 2.81], shown."
+    for width in range(24, 100):
+        lines = list(wrap(text, width))
+        for figure in ("−1.26 [−1.74, −0.79]", "+1.53 [0.25, 2.81],"):
+            assert any(figure in line for line in lines), width
+
+
+@given(st.text("[], 1.2−a", max_size=40), st.integers(0, 12))
+def test_what_looks_like_an_interval_is_no_exception(text: str, width: int) -> None:
+    lines = list(wrap(text, width))
+    assert "".join("".join(lines).split()) == "".join(text.split())
+    assert all(cell_width(line) <= max(width, 2) for line in lines)

@@ -155,7 +155,7 @@ class ExperimentsScreen(WatchingScreen):
         title = Line("Experiments", "bold")
         if self.outlook is not None:
             return title.add(f"  {printable(self.outlook.plan.experiment.name)}: what would be queued")
-        return title.add("  trainings that differ in what is asked about, baked off together", "dim")
+        return title.add("  arms that differ in what is asked about, baked off together", "dim")
 
     def _rows(self, width: int, height: int) -> list[Line]:
         rows = problem_rows(self.problem, width) if self.problem else []

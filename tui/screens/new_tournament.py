@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 TYPING_SECONDS = 0.4
 # No wider than a terminal of 80 columns shows whole.
 FIELDS: dict[str, tuple[str, str]] = {
-    "ways": ("bf16 and 4-bit, or as the recipe", "the frozen weights: bf16, 4-bit, …"),
+    "ways": ("bf16 and 4-bit, or as the recipe", "frozen weights, such as bf16 4-bit"),
     "steps": ("of the recipe's epochs", "optimizer steps, the same for all"),
     "rates": ("three around the recipe's", "learning rates; one: no trials"),
     "seeds": ("3", "of each arm; two give no interval"),
@@ -104,7 +104,7 @@ class NewTournament(CommandScreen):
         yield from self.first_line()
         with Horizontal(id="lists"):
             yield TickList("Tasks", id="tasks")
-            yield TickList("Models; none ticked: every one that fits", id="models")
+            yield TickList("Models", id="models", unticked="every one that fits")
         with Vertical(id="form") as form:
             form.border_title = "How they are trained"
             for key, (placeholder, about) in FIELDS.items():
@@ -154,7 +154,7 @@ class NewTournament(CommandScreen):
             if self.text(key) and read(self.text(key)) is None:
                 found[key] = "enter a number above 0"
         if any(_number(word) is None or not (_number(word) or 1) < 1 for word in _words(self.text("rates"))):
-            found["rates"] = "enter learning rates, such as 2e-5 1e-4"
+            found["rates"] = "enter rates such as 2e-5 1e-4"
         ways = get_args(Weights)
         if any(word not in ways for word in _words(self.text("ways"))):
             found["ways"] = f"enter some of {', '.join(ways)}"
@@ -281,8 +281,12 @@ class NewTournament(CommandScreen):
             return [Line("queueing …", "busy")]
         if not self.ticked["tasks"]:
             return folded(Line("Tick a task: tab goes from list to list, j k move, space ticks.", "dim"), width)
-        if self.problems():
-            return []
+        if wrong := self.problems():  # whole: beside a field there may be no room
+            return [
+                part
+                for key, text in wrong.items()
+                for part in folded(Line("✗ ", "bad").add(f"{key}: {text}", "bad"), width)
+            ]
         found = self.current
         if found is None:
             return [Line("looking at each model: which way it fits, and what it takes …", "busy")]

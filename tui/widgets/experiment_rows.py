@@ -33,13 +33,20 @@ ROLES: Mapping[Stand, str] = {"waiting": "dim", "running": "busy", "done": "good
 MOST_NAME, LEAST_NAME = 30, 14
 LEAST_PLOT, MOST_PLOT = 15, 45
 _GAP = 2
+NOT_RUN = "not run yet"
+LEGEND = "less the leader ◆, with 95 % intervals; ✗ shown to be worse, over all pairs"
 
 
 def experiment_list_rows(rows: Sequence[Mapping[str, Any]], selected: str | None, width: int) -> list[Line]:
     """A row an experiment; of the selected one its question, arms and what is wrong with its file below."""
-    lines = []
-    name = min(MOST_NAME, max([LEAST_NAME, *(len(row["name"]) + 3 for row in rows)]))
-    for row in rows:
+    name = min(MOST_NAME, max([LEAST_NAME, *(len(row["name"]) + 4 for row in rows)]))
+    stands = [NOT_RUN if row["jobs"] is None else jobs_words(row["jobs"]) for row in rows]
+    tasks = name + max(
+        [len("jobs"), *(len(told) for row, told in zip(rows, stands, strict=True) if not row["problem"])]
+    )
+    head = Line("  experiment", "dim").to(name).add("jobs", "dim").to(tasks + _GAP).add("tasks", "dim")
+    lines = [head.cut(width)] if rows else []
+    for row, told in zip(rows, stands, strict=True):
         jobs: Mapping[str, int] | None = row["jobs"]
         sign, role = ("✗", "bad") if row["problem"] else (" ", "dim")
         if jobs is not None:
@@ -49,11 +56,8 @@ def experiment_list_rows(rows: Sequence[Mapping[str, Any]], selected: str | None
         line.add(printable(row["name"])).cut(name - 1).to(name)
         if row["problem"]:
             line.add(printable(row["problem"]), "bad")
-        elif jobs is None:
-            line.add("not run yet", "dim")
         else:
-            line.add(jobs_words(jobs))
-        line.add(f"  {listed([*row['tasks']])}", "dim")
+            line.add(told, "dim" if jobs is None else "text").to(tasks + _GAP).add(listed([*row["tasks"]]), "dim")
         lines.append(line.cut(width))
     chosen = next((row for row in rows if row["name"] == selected), None)
     if chosen is not None:
@@ -79,15 +83,20 @@ def experiment_rows(shown: ShownExperiment, task: ShownTask | None, selected: st
     lines += folded(Line(headline(task.answer, shown.names), "bold" if task.answer.leader else "dim"), width)
     lines.append(Line())
     lines += arm_rows(shown, task, selected, width)
-    for part in task.answer.parts:
-        lines += forest_lines(shown.names, task, part, width)
-    said = list(answer_lines(task.answer, shown.names))[1:]
-    if said:
-        lines.append(Line())
-    for text in said:
+    plots = [plot for part in task.answer.parts if (plot := forest_lines(shown.names, task, part, width))]
+    if plots:
+        lines += [Line(), *folded(Line(LEGEND, "dim"), width)]
+    for number, plot in enumerate(plots):
+        lines += [Line(), *plot] if number else plot
+    inner = True
+    for text in list(answer_lines(task.answer, shown.names))[1:]:
+        if inner and not text.startswith(" "):
+            lines.append(Line())  # what follows from one statement stands below it, and apart from the next
+        inner = text.startswith(" ")
         lines += folded(Line(text), width)
+    believed = "before you believe it" if task.answer.block else "what is missing"
     for title, texts, role in (
-        ("before you believe it", [caveat_words(one, shown.names) for one in task.answer.caveats], "warn"),
+        (believed, [caveat_words(one, shown.names) for one in task.answer.caveats], "warn"),
         ("to sharpen it", [next_words(one, shown.names) for one in task.answer.next_steps], "text"),
     ):
         if texts:
@@ -152,10 +161,7 @@ def forest_lines(names: Mapping[str, str], task: ShownTask, part: Part, width: i
         plot = min(MOST_PLOT, width - name)
     if plot < LEAST_PLOT:
         return []
-    lines = [
-        Line(),
-        *folded(Line(f"{part}: less the leader ◆, 95 % intervals; ✗ shown to be worse, over all pairs", "dim"), width),
-    ]
+    lines = [Line(f"  {part}", "bold")]
     for row, text in zip(rows, told, strict=True):
         line = Line("✗ " if row.worse else "  ", "bad").add(short.of[names[row.arm]]).cut(name - 1).to(name)
         before, rule, after = drawn(row, low, high, plot).partition("│")  # no difference: a line of no arm's colour

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from textual import events
 from textual.message import Message
 
+from core.text import cell_width
 from tui.lines import Line
 from tui.widgets.canvas import Canvas
 from tui.widgets.pane import framed
@@ -50,9 +51,11 @@ class TickList(Canvas, can_focus=True):
             super().__init__()
             self.list = list
 
-    def __init__(self, title: str, *, id: str) -> None:
+    def __init__(self, title: str, *, id: str, unticked: str = "0 ticked") -> None:
+        """`unticked` says what nothing ticked means."""
         super().__init__(id=id)
         self.title = title
+        self.unticked = unticked
         self.rows: tuple[TickRow, ...] = ()
         self.selected: str | None = None
         self.top = 0
@@ -90,9 +93,10 @@ class TickList(Canvas, can_focus=True):
         inner, room = width - 4, max(0, height - 2)
         self._keep_in_sight(room)
         shown = self.rows[self.top : self.top + room]
-        rows = [self._drawn_row(row, inner) for row in shown] or [Line(self.empty, "dim")]
+        column = self._second_column(inner)
+        rows = [self._drawn_row(row, inner, column) for row in shown] or [Line(self.empty, "dim")]
         ticked = sum(row.ticked for row in self.rows if row.key)
-        right = Line(f"{ticked} ticked", "dim")
+        right = Line(f"{ticked} ticked" if ticked else self.unticked, "dim")
         if more := len(self.rows) - self.top - room:
             right = Line(f"{more} below · ", "dim").extend(right) if more > 0 else right
         title = Line(self.title, "bold" if self.has_focus else "text")
@@ -104,7 +108,14 @@ class TickList(Canvas, can_focus=True):
         above = 1 if place and not self.rows[place - 1].key else 0
         self.top = max(0, min(self.top, place - above), place - room + 1)
 
-    def _drawn_row(self, row: TickRow, width: int) -> Line:
+    def _second_column(self, width: int) -> int:
+        """Where notes begin: behind the longest name, or as far to the left as the longest note takes, up to two thirds."""
+        noted = [row for row in self.rows if row.key and (row.note or row.problem)]
+        name = max((2 * row.inner + 2 + cell_width(row.words) for row in noted), default=0)
+        note = max((cell_width(row.problem or row.note) for row in noted), default=0)
+        return min(name, width - 2 - min(note, 2 * width // 3))
+
+    def _drawn_row(self, row: TickRow, width: int, column: int) -> Line:
         if not row.key:
             return Line(row.words, "dim").add(f"  {row.problem}", "warn").cut(width)
         chosen = row.key == self.selected and self.has_focus
@@ -115,7 +126,9 @@ class TickList(Canvas, can_focus=True):
             line.add("✓ " if row.ticked else "· ", "good" if row.ticked else "dim")
         line.add(row.words, "text" if row.ticked or not row.problem else "dim")
         said, role = (row.problem, "bad" if row.ticked else "dim") if row.problem else (row.note, "dim")
-        return line.add(f"  {said}" if said else "", role).cut(width)
+        if said:
+            line.add(" " * (column - line.width)).add(f"  {said}", role)
+        return line.cut(width)
 
     def on_key(self, event: events.Key) -> None:
         name = event.character if event.character in MOVES else event.key
