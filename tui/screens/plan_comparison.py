@@ -1,4 +1,4 @@
-"""Marked rows of the plan side by side, before anything runs: `bakehouse plan --compare` as a screen."""
+"""Marked rows of the plan side by side, before anything runs: what `plan --compare` prints, as a screen."""
 
 from __future__ import annotations
 
