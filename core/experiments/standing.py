@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from core.experiments.measured import ExperimentRuns
+from core.experiments.time_left import TimeLeft, time_left
 from core.store.experiments import RunRole, StoredRun
 from core.store.jobs import ACTIVE, ENDED, JobRow
 
@@ -68,11 +69,12 @@ class BakeoffStanding:
 
 @dataclass(frozen=True)
 class ExperimentStanding:
-    """`jobs` counts all jobs of the experiment by how they stand."""
+    """`jobs` counts all jobs of the experiment by how they stand; `left` is the time of those that have not ended."""
 
     arms: tuple[ArmStanding, ...]
     bakeoffs: tuple[BakeoffStanding, ...]
     jobs: Mapping[Stand, int]
+    left: TimeLeft
 
     @property
     def stand(self) -> Stand:
@@ -94,7 +96,7 @@ class ExperimentStanding:
 
     def to_json(self) -> dict[str, Any]:
         arms = [{**asdict(arm), "stand": arm.stand} for arm in self.arms]
-        own = {"stand": self.stand, "jobs": dict(self.jobs)}
+        own = {"stand": self.stand, "jobs": dict(self.jobs), "left": asdict(self.left)}
         return {**own, "arms": arms, "bakeoffs": [asdict(one) for one in self.bakeoffs]}
 
 
@@ -112,7 +114,7 @@ def standing_of(found: ExperimentRuns) -> ExperimentStanding:
     )
     races = [stand_of(found.job(one)) for one in found.races]
     jobs = Counter([run.stand for arm in arms for run in arm.runs] + [one.stand for one in bakeoffs] + races)
-    return ExperimentStanding(arms, bakeoffs, dict(jobs))
+    return ExperimentStanding(arms, bakeoffs, dict(jobs), time_left(found))
 
 
 def stand_of(job: JobRow) -> Stand:

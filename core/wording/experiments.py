@@ -10,6 +10,7 @@ from core.config.experiment import RECIPE_KEYS
 from core.experiments.answer import TaskAnswer
 from core.experiments.conclusions import Caveat, CaveatCode, FactorEffect, NextCode, NextStep
 from core.experiments.standing import ArmStanding, ExperimentStanding, Stand
+from core.experiments.time_left import TimeLeft
 from core.format import SCORE_SCALE, data_size, duration, listed, plural, score_figure
 from core.scoring.scorer import Part
 from core.statistics.rank_prediction import RankPrediction, Regret
@@ -82,12 +83,20 @@ def figures_of(answer: TaskAnswer, arm: str) -> tuple[str, ...]:
 
 
 def standing_words(standing: ExperimentStanding) -> str:
-    """`▶ running: 7 of 21 jobs have ended, 1 failed`."""
+    """`▶ running: 7 of 21 jobs have ended, 1 running and 1 failed; about 40 min left`."""
     others = [
         f"{standing.jobs[one]} {STANDS[one]}" for one in ("running", "failed", "censored") if standing.jobs.get(one)
     ]
     ended = f"{standing.ended} of {plural(standing.total, 'job')} {'has' if standing.total == 1 else 'have'} ended"
-    return f"{MARKS[standing.stand]} {STANDS[standing.stand]}: {ended}" + (f", {listed(others)}" if others else "")
+    how_far = f"{MARKS[standing.stand]} {STANDS[standing.stand]}: {ended}" + (f", {listed(others)}" if others else "")
+    return how_far + (f"; {left}" if (left := left_words(standing.left)) else "")
+
+
+def left_words(left: TimeLeft) -> str:
+    """`about 40 min left`, `at least 25 min left` where the time of some jobs is not known; empty where nothing is."""
+    if not left.seconds:
+        return ""
+    return f"{'at least' if left.unknown else 'about'} {duration(left.seconds)} left"
 
 
 def headline(answer: TaskAnswer, names: Names) -> str:
