@@ -31,8 +31,9 @@ class RunCost:
 class ArmEvidence:
     """One arm at one task. `scores` has a row for each seed in `seeds`, in their order; empty before there are any.
 
-    `learning_rate` is what its trainings used, chosen by trials where there were some; None before one is done. `held_out`
-    is the loss of its best trial in bits a byte, None without trials. `place` is its place in the experiment.
+    `weights` are what was asked for, and once one is trained what `auto` came to. `learning_rate` is that of its trainings,
+    chosen by trials where there were some; None before one is done. `held_out` is the loss of its best trial in bits a byte,
+    None without trials. `place` is its place in the experiment.
     `parameters` and `trainable` count those of the base model and of the adapter, None where that is not known.
     """
 

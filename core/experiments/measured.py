@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from core.config.experiment import Experiment
 from core.experiments.evidence import ArmEnd, ArmEvidence, TaskEvidence
@@ -178,19 +179,20 @@ def _arm(
     trained = [run for run in finals if found.job(run).state == "done" and not found.job(run).is_censored]
     summaries = [(found.job(run).result or {}).get("summary") or {} for run in trained]
     trainable = next((one["trainable_parameters"] for one in summaries if one.get("trainable_parameters")), None)
-    rate = next((used["lr"] for one in summaries if (used := one.get("recipe_used"))), None)
+    used: Mapping[str, Any] = next((one["recipe_used"] for one in summaries if one.get("recipe_used")), {})
+    weights = str(arm.definition["weights"])
     return ArmEvidence(
         key=arm.key,
         name=arm.name,
         model=str(arm.definition["model"]),
-        weights=str(arm.definition["weights"]),
+        weights=used.get("dtype", weights) if weights == "auto" else weights,
         place=arm.place,
         values=arm.definition["values"],
         end=arm_end([found.job(run) for run in finals], [found.job(run) for run in runs], len(seeds)),
         scores=_seed_scores(arm, seeds, tuned, cluster_of),
         seeds=seeds,
         costs=tuple(run_cost(connection, run.seed, found.job(run)) for run in trained),
-        learning_rate=rate,
+        learning_rate=used.get("lr"),
         held_out=_held_out([found.job(run) for run in finals]),
         parameters=sizes.get(str(arm.definition["model"])),
         trainable=trainable,

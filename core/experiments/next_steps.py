@@ -41,12 +41,13 @@ def _steps(
     members = ranking.members
     if len(members) == 1 and len(ranking.order) > 1 and "provisional" not in said:
         yield NextStep("promote", {"arm": members[0]})
-    if "one_seed" in said or "two_seeds" in said:
+    few_seeds = "one_seed" in said or "two_seeds" in said
+    if few_seeds and not ("provisional" in said and evidence.blocks >= LEAST_SEEDS):  # those are on their way
         seeds = 1 if "one_seed" in said else 2
         pair = list(members[:2]) if len(members) > 1 else []
         values = {"seeds": LEAST_SEEDS - seeds, "to": LEAST_SEEDS, "pair": pair, "half_width": None, "then": None}
         yield NextStep("add_seeds", values)
-    elif len(members) > 1 and "provisional" not in said:
+    elif len(members) > 1 and not few_seeds and "provisional" not in said:
         yield from _to_tell_apart(evidence, ranking)
     for code in ("ceiling", "floor"):
         if code in said:

@@ -88,7 +88,11 @@ def test_below_three_seeds_the_estimand_is_named_and_two_give_no_interval(seeds:
     told = seeds == 1
     assert all(one.tuned.interval.estimable == told for one in answer.scores)
     assert (answer.winner is not None) == told
-    assert step(answer, "add_seeds") is not None and step(answer, "promote") is None
+    assert step(answer, "wait") is not None and step(answer, "promote") is None
+    assert step(answer, "add_seeds") is None, "the third seed was asked for, and is on its way"
+    ended = answer_of(task_evidence(arms, {"small": 0.3, "large": 0.6}, block=seeds, blocks=seeds))
+    more = step(ended, "add_seeds")
+    assert more is not None and more["seeds"] == 3 - seeds
     if not told:
         assert answer.predictions["format"].verdict == "cannot_tell"
         assert answer.predictions["format"].regrets[0].interval.low is None
