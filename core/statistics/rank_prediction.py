@@ -13,7 +13,7 @@ The verdict is about orders: `does_not_predict` where at least one that is shown
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -65,24 +65,29 @@ class Regret:
     `lost` is the difference of the best measured mean of all and that of these. `interval` holds the true loss in 95 of
     100 experiments, over seeds and inputs, for the ranking as it was measured: it is made of intervals of all
     differences between an arm that is left out and one that is trained which hold together (Bonferroni), and so wide. It
-    holds the fact too that the best of several looks better than it is, which `lost` does not.
+    holds the fact too that the best of several looks better than it is, which `lost` does not. `tied` are models that are
+    left out though they measured before training what the last of the trained ones did: the ranking does not choose there.
     """
 
     top: int
     trained: tuple[str, ...]
     lost: float
     interval: Interval
+    tied: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class RankPrediction:
-    """`order_before` is by measured means. `tau` is Kendall's τ-b of measured means, None below five models or where all
-    are equal; `tau_interval` is the percentile interval of 10,000 bootstrap samples *of models* (with replacement):
-    models are its unit, their scores are taken as they are, and with so few models it is rough.
+    """`order_before` and `order_after` are by measured means, which stand in `before` and `after` by model. `tau` is
+    Kendall's τ-b of these means, None below five models or where all are equal; `tau_interval` is the percentile interval of
+    10,000 bootstrap samples *of models* (with replacement): models are its unit, their scores are taken as they are, and with
+    so few models it is rough.
     """
 
     order_before: tuple[str, ...]
     order_after: tuple[str, ...]
+    before: Mapping[str, float]
+    after: Mapping[str, float]
     pairs: tuple[PairOrder, ...]
     regrets: tuple[Regret, ...]
     tau: float | None
@@ -109,6 +114,8 @@ def rank_prediction(models: Sequence[TrainedModel]) -> RankPrediction | None:
     return RankPrediction(
         order_before=tuple(model.name for model in ranked),
         order_after=tuple(sorted(after, key=lambda name: after[name], reverse=True)),
+        before=before,
+        after=after,
         pairs=pairs,
         regrets=tuple(_regret(ranked, top) for top in TOP if top < len(ranked)),
         tau=tau,
@@ -162,6 +169,8 @@ def _regret(ranked: Sequence[TrainedModel], top: int) -> Regret:
     trained = [arm for model in ranked[:top] for arm in model.after]
     left_out = [arm for model in ranked[top:] for arm in model.after]
     names = tuple(model.name for model in ranked[:top])
+    last = _mean(ranked[top - 1].before)
+    tied = tuple(model.name for model in ranked[top:] if last - _mean(model.before) <= ROUNDING)
     lost = max(0.0, max(map(_mean, left_out)) - max(map(_mean, trained)))
     level = 1 - (1 - LEVEL) / (len(trained) * len(left_out))
     lows, highs = [], []
@@ -173,8 +182,8 @@ def _regret(ranked: Sequence[TrainedModel], top: int) -> Regret:
         lows.append(min(-1.0 if one.low is None else one.low for one in bounds))
         highs.append(min(1.0 if one.high is None else one.high for one in bounds))
     if reason and max(highs) >= 1:
-        return Regret(top, names, lost, Interval(None, None, reason))
-    return Regret(top, names, lost, Interval(max([0.0, *lows]), min(1.0, max([0.0, *highs]))))
+        return Regret(top, names, lost, Interval(None, None, reason), tied)
+    return Regret(top, names, lost, Interval(max([0.0, *lows]), min(1.0, max([0.0, *highs]))), tied)
 
 
 def kendall(before: Sequence[float], after: Sequence[float]) -> tuple[float | None, Interval]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from core.bakeoff.figures import bounds, signed
@@ -13,6 +14,7 @@ from core.experiments.standing import ArmStanding, ExperimentStanding, Stand
 from core.experiments.time_left import TimeLeft
 from core.format import SCORE_SCALE, data_size, duration, listed, plural, score_figure
 from core.scoring.scorer import Part
+from core.statistics.paired import ROUNDING
 from core.statistics.rank_prediction import RankPrediction, Regret
 from core.statistics.recipe_effect import Effect, Estimand
 
@@ -30,7 +32,7 @@ MARKS: Mapping[Stand, str] = {"waiting": "◷", "running": "▶", "done": "✓",
 UNKNOWN = {
     "nothing_shared": "they answered no input in common",
     "one_source": "all inputs are of one source",
-    "too_few_seeds": "it needs three seeds",
+    "too_few_seeds": "that needs three seeds",
     "no_variation": "all inputs and seeds say the same",
 }
 ESTIMANDS: Mapping[Estimand, str] = {
@@ -40,13 +42,13 @@ ESTIMANDS: Mapping[Estimand, str] = {
 
 
 def effect_words(effect: Effect) -> str:
-    """`+0.42 [0.10, 0.74]`, or why there is no interval."""
+    """`+0.42 [0.10, 0.74]`; `+0.42 (no interval: it needs three seeds)`."""
     if effect.mean is None:
         return "not known"
     between = bounds(effect.interval)
     if effect.interval.estimable and between:
         return f"{signed(effect.mean)} {between}"
-    return f"{signed(effect.mean)}, no interval: {UNKNOWN.get(effect.unknown or '', 'it is not estimable')}"
+    return f"{signed(effect.mean)} (no interval: {UNKNOWN.get(effect.unknown or '', 'it is not estimable')})"
 
 
 def score_words(effect: Effect | None) -> str:
@@ -186,15 +188,20 @@ def gain_lines(answer: TaskAnswer, names: Names) -> Iterator[str]:
 def prediction_lines(part: Part, found: RankPrediction) -> Iterator[str]:
     """Whether the ranking before training foretells the one after."""
     reversed_, same = found.count("reversed"), found.count("concordant")
-    told = f"of {plural(len(found.pairs), 'pair')} of models {same} keep their order and {reversed_} reverse it"
+    rest = len(found.pairs) - same - reversed_
+    counts = [(same, "keep their order"), (reversed_, "reverse it"), (rest, "cannot be told")]
+    told = f"of {plural(len(found.pairs), 'pair')} of models {listed([f'{number} {what}' for number, what in counts])}"
     verdicts = {
         "predicts": "The ranking before training predicts the one after",
         "does_not_predict": "The ranking before training does not predict the one after",
         "cannot_tell": "Whether the ranking before training predicts the one after cannot be told",
     }
-    rest = len(found.pairs) - same - reversed_
-    yield f"{verdicts[found.verdict]}, in {part}: {told}" + (f"; {rest} cannot be told." if rest else ".")
-    yield f"  before: {' > '.join(found.order_before)}; after: {' > '.join(found.order_after)}, as measured"
+    yield f"{verdicts[found.verdict]}, in {part}: {told}."
+    before, after = (
+        order_words(order, means)
+        for order, means in ((found.order_before, found.before), (found.order_after, found.after))
+    )
+    yield f"  before: {before}; after: {after}, as measured"
     for regret in found.regrets:
         yield f"  {regret_words(regret)}"
     if found.tau is not None:
@@ -203,12 +210,23 @@ def prediction_lines(part: Part, found: RankPrediction) -> Iterator[str]:
         yield f"  Kendall's τ {found.tau:+.2f} {told}"
 
 
+def order_words(order: Sequence[str], means: Mapping[str, float]) -> str:
+    """`Qwen3-8B > Qwen3-4B = Qwen3-1.7B`."""
+    words = list(order[:1])
+    for before, name in pairwise(order):
+        words.append(f"{'=' if means[before] - means[name] <= ROUNDING else '>'} {name}")
+    return " ".join(words)
+
+
 def regret_words(regret: Regret) -> str:
     """What training only the best of the ranking before loses."""
     who = "the first" if regret.top == 1 else f"the first {regret.top}"
     between = _points(regret.interval.low, regret.interval.high)
     known = f"between {between}" if between else "how much for certain is not known: it needs three seeds"
-    return f"training only {who} of the ranking before loses {score_figure(regret.lost)} of {SCORE_SCALE}, {known}"
+    lost = f"training only {who} of the ranking before loses {score_figure(regret.lost)} of {SCORE_SCALE}, {known}"
+    if not regret.tied:
+        return lost
+    return f"{lost}; before, {listed(regret.tied)} {'was' if len(regret.tied) == 1 else 'were'} level with {regret.trained[-1]}"
 
 
 def size_lines(answer: TaskAnswer, names: Names) -> Iterator[str]:

@@ -13,6 +13,7 @@ from core.experiments.answer import TaskAnswer, answer_of
 from core.experiments.evidence import RunCost
 from core.statistics.rank_prediction import TrainedModel, rank_prediction
 from core.statistics.seed_scores import SeedScores
+from core.wording.experiments import prediction_lines
 from tests.support.experiment_evidence import arm_evidence, part_scores, task_evidence
 
 LAST_IS_FIRST = {"small": 0.3, "medium": 0.5, "large": 0.6}
@@ -226,3 +227,14 @@ def test_five_models_have_a_tau_with_an_interval_over_models() -> None:
     assert low is not None and high is not None and low < mixed.tau < high
     assert [len(one.trained) for one in prediction.regrets] == [1, 2, 3]
     assert part_scores("m0", 0.2)["format"].seeds == 3
+
+
+def test_models_that_are_level_before_training_are_in_no_order() -> None:
+    """Two models that can do nothing of a task yet: which of them the ranking puts first is luck, and it says so."""
+    arms = [arm_evidence("one", 0.6), arm_evidence("two", 0.9), arm_evidence("three", 0.5)]
+    prediction = answer_of(task_evidence(arms, {"one": 0.0, "two": 0.0, "three": 0.2}, noise=0.0)).predictions["format"]
+    assert prediction.order_before == ("three", "one", "two")
+    assert [regret.tied for regret in prediction.regrets] == [(), ("two",)]
+    said = " ".join(prediction_lines("format", prediction))
+    assert "before: three > one = two; after: two > one > three" in said
+    assert said.count("before, two was level with one") == 1
