@@ -21,10 +21,10 @@ from core.home import Home
 from core.store.experiments import ExperimentKind, bakeoffs_of, races_of, runs_of
 
 if TYPE_CHECKING:
-    from core.submission.experiment import QueuedExperiment
-    from core.submission.experiment_outlook import ExperimentOutlook
-    from core.submission.experiment_plan import ExperimentPlan
-    from core.submission.experiment_retry import RetriedJobs
+    from core.experiment_submission.outlook import ExperimentOutlook
+    from core.experiment_submission.plan import ExperimentPlan
+    from core.experiment_submission.queueing import QueuedExperiment
+    from core.experiment_submission.retry import RetriedJobs
 
 F = Callable[..., Any]
 
@@ -98,9 +98,9 @@ def carry_out(
     as_json: bool,
 ) -> None:
     """Queue what is missing of an experiment and say so, or with `dry_run` only say so; leaves with an exit code."""
-    from core.submission.experiment import submit_experiment
-    from core.submission.experiment_outlook import experiment_outlook
-    from core.submission.experiment_retry import RetriedJobs, retry_lacking
+    from core.experiment_submission.outlook import experiment_outlook
+    from core.experiment_submission.queueing import submit_experiment
+    from core.experiment_submission.retry import RetriedJobs, retry_lacking
 
     asked_again = retry and not dry_run
     retried = retry_lacking(home, project, experiment.name, by=by()) if asked_again else RetriedJobs()

@@ -72,8 +72,8 @@ def tournament(
     learning rate is the best of a few by held-out loss. Untrained and tuned models answer the same golden inputs. Run again, it
     queues what is missing.
     """
+    from core.experiment_submission.tournament import plan_tournament
     from core.experiments.tournament import WantedTournament
-    from core.submission.tournament import plan_tournament
     from core.wording.tournament import left_out_lines
 
     home, found = Home.find(), find_project(project)

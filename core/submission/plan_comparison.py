@@ -14,7 +14,7 @@ from core.config.recipe import Recipe
 from core.errors import InputError
 from core.home import Home
 from core.models.shapes import with_shape
-from core.submission.experiment_cost import Basis, MeasuredTraining, measured_trainings, pace_of, parameters_of
+from core.submission.measured_trainings import Basis, MeasuredTraining, measured_trainings, pace_of, parameters_of
 from core.vram.budget import Budget
 from core.vram.calibration import Calibration, calibration_of
 from core.vram.layers import NotPredicted, lora_parameters, require_shape

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from core.format import data_size, duration, energy, listed, plural
 
 if TYPE_CHECKING:
-    from core.submission.experiment_cost import ExperimentCost
-    from core.submission.experiment_hours import ChosenPart
-    from core.submission.experiment_outlook import ExperimentOutlook
+    from core.experiment_submission.cost import ExperimentCost
+    from core.experiment_submission.hours import ChosenPart
+    from core.experiment_submission.outlook import ExperimentOutlook
 
 MOST_NAMED = 6
 

@@ -12,10 +12,10 @@ from core.store.jobs import ENDED
 from core.wording.experiments import MARKS
 
 if TYPE_CHECKING:
+    from core.experiment_submission.plan import ExperimentPlan, LeftOutArm
+    from core.experiment_submission.queueing import QueuedExperiment
+    from core.experiment_submission.retry import RetriedJobs
     from core.experiments.arms import Arm
-    from core.submission.experiment import QueuedExperiment
-    from core.submission.experiment_plan import ExperimentPlan, LeftOutArm
-    from core.submission.experiment_retry import RetriedJobs
 
 ROLES = {
     "trial": ("trial", "trials"),

@@ -19,14 +19,15 @@ from typing import TypeVar
 from unittest.mock import patch
 
 from core.config.project import Project, load_project
+from core.experiment_submission.cost import ExperimentCost, experiment_cost
+from core.experiment_submission.hours import within_hours
+from core.experiment_submission.plan import plan_experiment
+from core.experiment_submission.queueing import QueuedExperiment, submit_experiment
 from core.experiments.arms import expand
 from core.home import Home
 from core.store.database import open_database
 from core.store.experiments import find_experiment, runs_of
-from core.submission.experiment import QueuedExperiment, submit_experiment
-from core.submission.experiment_cost import NEWEST, ExperimentCost, experiment_cost
-from core.submission.experiment_hours import within_hours
-from core.submission.experiment_plan import plan_experiment
+from core.submission.measured_trainings import NEWEST
 from core.vram.budget import Budget
 from tests.bench.command_line import parser
 from tests.support.stored import add_job, step_to
@@ -158,7 +159,7 @@ def large_machine() -> Iterator[None]:
         for target, instead in {
             "core.submission.enqueue.ensure_runner": lambda home: None,
             "core.submission.enqueue.check_host_memory": lambda wanted: None,
-            "core.submission.experiment_plan.check_host_memory": lambda wanted: None,
+            "core.experiment_submission.plan.check_host_memory": lambda wanted: None,
             "core.submission.memory_check.this_machine": lambda home: budget,
         }.items():
             patches.enter_context(patch(target, instead))

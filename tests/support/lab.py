@@ -14,13 +14,13 @@ import pytest
 import yaml
 
 from core.config.project import Project, load_project
+from core.experiment_submission.plan import ExperimentPlan, plan_experiment
+from core.experiment_submission.queueing import QueuedExperiment, submit_experiment
 from core.home import Home
 from core.jobfile.spec import JobFile, Spec
 from core.store.database import open_database, transaction
 from core.store.experiments import BakeoffBlock, StoredRun, bakeoffs_of, find_experiment, runs_of
 from core.store.jobs import State
-from core.submission.experiment import QueuedExperiment, submit_experiment
-from core.submission.experiment_plan import ExperimentPlan, plan_experiment
 from tests.support.model_folders import config_of, write_folder
 from tests.support.projects import write_files
 from tests.support.stored import fresh, step_to
@@ -112,7 +112,7 @@ def lab(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
     """The tasks `judge` and `tidy`, the models `small`, `large` and `other`, and a recipe `tiny`."""
     start_nothing(folder, monkeypatch)
     # A process would count with the tokenizer.
-    monkeypatch.setattr("core.submission.experiment_plan.ask_gates", lambda *told: "")
+    monkeypatch.setattr("core.experiment_submission.plan.ask_gates", lambda *told: "")
     project = load_project(write_files(folder / "project", project_files(folder)))
     home, connection = fresh(folder)
     connection.close()

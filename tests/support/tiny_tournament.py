@@ -24,11 +24,11 @@ from typing import Any
 import pytest
 
 from core.config.project import Project, load_project
+from core.experiment_submission.plan import plan_experiment
+from core.experiment_submission.queueing import QueuedExperiment, submit_experiment
 from core.experiments.shown import ShownExperiment, shown_experiment
 from core.home import Home
 from core.store.database import open_database
-from core.submission.experiment import QueuedExperiment, submit_experiment
-from core.submission.experiment_plan import plan_experiment
 from tests.support.forked_queue import ForkedQueue
 from tests.support.projects import write_files
 from tests.support.tokenizers import byte_level

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from core.experiment_submission.retry import retry_lacking
 from core.experiments.evidence import ArmEvidence
 from core.files import read_json
 from core.home import AttemptDir
@@ -16,7 +17,6 @@ from core.scoring.answers import read_answers
 from core.store.database import open_database
 from core.store.experiments import BakeoffBlock, StoredRun, bakeoffs_of, runs_of
 from core.store.jobs import JobRow, get_job
-from core.submission.experiment_retry import retry_lacking
 from tests.support.held_job import Hold, let_go
 from tests.support.tiny_tournament import INPUTS, MODELS, PASS_AFTER, RECIPE, TinyTournament, tiny_tournament
 from tests.support.workshop import events, losses

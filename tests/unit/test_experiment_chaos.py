@@ -14,6 +14,8 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from core.experiment_submission.plan import revived
+from core.experiment_submission.queueing import submit_experiment
 from core.experiments.arms import expand
 from core.jobfile.bakeoff import BakeoffSpec
 from core.jobfile.references import parse_reference
@@ -21,8 +23,6 @@ from core.jobfile.spec import JobFile
 from core.jobfile.train import TrainSpec
 from core.store.database import transaction
 from core.store.jobs import RETRYABLE, get_job, list_jobs
-from core.submission.experiment import submit_experiment
-from core.submission.experiment_plan import revived
 from tests.support.depth import example_count
 from tests.support.lab import Lab, lab
 from tests.support.stored import step

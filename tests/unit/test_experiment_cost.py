@@ -10,10 +10,11 @@ import pytest
 import yaml
 
 from core.errors import InputError
-from core.submission.experiment_cost import ExperimentCost, experiment_cost, measured_trainings
-from core.submission.experiment_hours import within_hours
-from core.submission.experiment_outlook import experiment_outlook
-from core.submission.experiment_plan import ExperimentPlan
+from core.experiment_submission.cost import ExperimentCost, experiment_cost
+from core.experiment_submission.hours import within_hours
+from core.experiment_submission.outlook import experiment_outlook
+from core.experiment_submission.plan import ExperimentPlan
+from core.submission.measured_trainings import measured_trainings
 from core.submission.measured_work import MeasuredFile, seconds_of_file
 from core.wording.experiment_cost import chosen_words, cost_lines, outlook_lines
 from tests.support.commands import called

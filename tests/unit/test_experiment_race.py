@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from core.errors import GateError
+from core.experiment_submission.queueing import QueuedExperiment, submit_experiment
 from core.experiments.choice import Censored, Chosen
 from core.files import read_json, write_json
 from core.jobfile.race import RaceSpec, record_of, rule_of
@@ -18,7 +19,6 @@ from core.jobfile.train import TrainSpec
 from core.store.database import transaction
 from core.store.experiments import StoredRun, count_jobs, experiment_of_job, lacking_jobs
 from core.store.jobs import get_job
-from core.submission.experiment import QueuedExperiment, submit_experiment
 from jobs import race as race_job
 from jobs.choice import decide
 from jobs.context import JobContext
@@ -336,7 +336,7 @@ def test_a_submission_that_fails_before_its_end_is_made_up_for_by_the_next_one(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("core.submission.experiment.get_experiment", cut)
+        patched.setattr("core.experiment_submission.queueing.get_experiment", cut)
         with pytest.raises(KeyboardInterrupt):
             asked(home, 2)
     assert {run.key: run.job_id for run in home.runs()} == before

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from core.errors import GateError, InputError, NotFoundError
+from core.experiment_submission.queueing import submit_experiment
 from core.jobfile.bakeoff import BakeoffSpec
 from core.jobfile.convert import ConvertSpec
 from core.jobfile.merge import MergeSpec
 from core.jobfile.quantize import QuantizeSpec
 from core.jobfile.train import TrainSpec
 from core.store.database import transaction
-from core.submission.experiment import submit_experiment
 from tests.support.commands import called
 from tests.support.lab import Lab, lab
 from tests.support.stored import step
@@ -167,7 +167,7 @@ def test_an_untrained_model_that_could_not_be_loaded_is_asked_once_it_can_be(
     left_out = [{"candidate": "small base", "job": None, "state": state}]
     home.end(queued.bakeoffs[0].job_id, "done", {"left_out": left_out})
     with monkeypatch.context() as absent:
-        absent.setattr("core.submission.experiment_bakeoff.is_usable", lambda *told: False)
+        absent.setattr("core.experiment_submission.bakeoffs.is_usable", lambda *told: False)
         assert home.run().bakeoffs == ()
     assert len(home.run().bakeoffs) == 1
 
@@ -216,7 +216,7 @@ def test_arms_that_cannot_be_trained_are_left_out_with_their_reason(home: Lab, m
             raise GateError("3 of 8 examples do not fit", code="too_many_skipped")
         return ""
 
-    monkeypatch.setattr("core.submission.experiment_plan.ask_gates", ask)
+    monkeypatch.setattr("core.experiment_submission.plan.ask_gates", ask)
     home.write()
     plan = home.plan()
     assert [(one.arm.name, one.error.code) for one in plan.left_out] == [("large", "too_many_skipped")]

@@ -10,7 +10,7 @@ import pytest
 
 from core.config.project import shipped
 from core.errors import InputError
-from core.submission.experiment_cost import MeasuredTraining
+from core.submission.measured_trainings import MeasuredTraining
 from core.submission.plan_comparison import ComparedTraining, compared, pair
 from core.vram.budget import budget_for
 from core.vram.calibration import uncalibrated

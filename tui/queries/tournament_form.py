@@ -17,8 +17,8 @@ from tui.queries.latest_only import LatestOnly
 
 if TYPE_CHECKING:
     from core.config.project import Project
+    from core.experiment_submission.outlook import ExperimentOutlook
     from core.experiments.tournament import Tournament, WantedTournament
-    from core.submission.experiment_outlook import ExperimentOutlook
 
 
 @dataclass(frozen=True)
@@ -96,8 +96,8 @@ class TournamentQueries:
         return EntrantsRead(tasks, models, project_option(project))
 
     def _outlook(self, asked: AskedTournament) -> TournamentOutlook:
-        from core.submission.experiment_outlook import experiment_outlook
-        from core.submission.tournament import plan_tournament
+        from core.experiment_submission.outlook import experiment_outlook
+        from core.experiment_submission.tournament import plan_tournament
 
         project = self.find_project()
         made = plan_tournament(self.home, project, asked.wanted)

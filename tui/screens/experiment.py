@@ -219,12 +219,12 @@ class ExperimentScreen(WatchingScreen):
         ask_beside("run an experiment", self._run, lambda line: self.RunAgain("", line), self._tell_run)
 
     def _run(self) -> RunAgain:
+        from core.experiment_submission.plan import plan_experiment
+        from core.experiment_submission.queueing import submit_experiment
+        from core.experiment_submission.retry import retry_lacking
         from core.experiments.named import named_experiment
         from core.runner.client import author
         from core.store.database import open_database
-        from core.submission.experiment import submit_experiment
-        from core.submission.experiment_plan import plan_experiment
-        from core.submission.experiment_retry import retry_lacking
         from core.wording.experiment_plan import queued_words, retried_words
 
         home, project, by = self.context.home, self.context.find_project(), author(AUTHOR)

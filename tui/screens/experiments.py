@@ -20,7 +20,7 @@ from tui.screens.rows_screen import WatchingScreen, problem_rows
 from tui.widgets.experiment_rows import experiment_list_rows
 
 if TYPE_CHECKING:
-    from core.submission.experiment_outlook import ExperimentOutlook
+    from core.experiment_submission.outlook import ExperimentOutlook
 
 NONE_CHOSEN = "Select an experiment."
 NOT_RUN = "Select an experiment that was run."
@@ -208,9 +208,9 @@ class ExperimentsScreen(WatchingScreen):
             ask_beside("plan an experiment", lambda: self._look(name), failed, self.tell)
 
     def _look(self, name: str) -> ExperimentPlanned:
+        from core.experiment_submission.outlook import experiment_outlook
         from core.experiments.named import named_experiment
         from core.store.database import open_database
-        from core.submission.experiment_outlook import experiment_outlook
 
         home, project = self.context.home, self.context.find_project()
         with contextlib.closing(open_database(home)) as connection:
@@ -227,8 +227,8 @@ class ExperimentsScreen(WatchingScreen):
             ask_beside("queue an experiment", lambda: self._queue(outlook), failed, self._tell_queued)
 
     def _queue(self, outlook: ExperimentOutlook) -> ExperimentPlanned:
+        from core.experiment_submission.queueing import submit_experiment
         from core.runner.client import author
-        from core.submission.experiment import submit_experiment
         from core.wording.experiment_plan import queued_words
 
         home, project = self.context.home, self.context.find_project()

@@ -334,9 +334,9 @@ class NewTournament(CommandScreen):
         plan = found.found.plan
 
         def make(home: Home, project: Any, author: str) -> list[JobRow]:
+            from core.experiment_submission.queueing import submit_experiment
             from core.store.database import open_database
             from core.store.jobs import jobs_by_id
-            from core.submission.experiment import submit_experiment
 
             queued = submit_experiment(home, project, plan, author=author)
             connection = open_database(home)

@@ -7,6 +7,7 @@ import sqlite3
 from collections.abc import Collection, Sequence
 
 from core.config.project import Project
+from core.experiment_submission.plan import ExperimentPlan
 from core.experiments.arms import CONVERTED, Arm
 from core.home import Home
 from core.jobfile.bakeoff import BakeoffSpec, CandidateSpec, Variant
@@ -23,7 +24,6 @@ from core.submission.asked_servers import served_facts
 from core.submission.bakeoff import check_bakeoff
 from core.submission.candidates import named
 from core.submission.enqueue import ChainWriter, ChainWriting
-from core.submission.experiment_plan import ExperimentPlan
 from core.submission.few_shot import asked_as_trained
 from core.submission.gguf import write_gguf
 from core.submission.served_as import served_as

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import InputError
+from core.experiment_submission.cost import ExperimentCost
+from core.experiment_submission.plan import ExperimentPlan
 from core.experiments.arms import Arm, ArmRun
-from core.submission.experiment_cost import ExperimentCost
-from core.submission.experiment_plan import ExperimentPlan
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from typing import Any
 
 from core.config.experiment import Experiment
 from core.config.project import Project
+from core.experiment_submission.cost import ExperimentCost, experiment_cost
+from core.experiment_submission.hours import ChosenPart, within_hours
+from core.experiment_submission.plan import ExperimentPlan, plan_experiment
 from core.home import Home
 from core.models.files import pull_bytes
 from core.store.database import open_database
 from core.store.experiments import ExperimentKind, count_others
-from core.submission.experiment_cost import ExperimentCost, experiment_cost
-from core.submission.experiment_hours import ChosenPart, within_hours
-from core.submission.experiment_plan import ExperimentPlan, plan_experiment
 
 
 @dataclass(frozen=True)

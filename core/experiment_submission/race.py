@@ -5,13 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 
+from core.experiment_submission.plan import ExperimentPlan
 from core.files import read_json, write_json
 from core.home import Home
 from core.jobfile.race import RaceSpec, rule_of
 from core.jobfile.spec import Spec
 from core.jobfile.train import TrialRef
 from core.store.experiments import StoredRun, TrialRace, put_race, races_of
-from core.submission.experiment_plan import ExperimentPlan
 
 
 class Races:

@@ -10,6 +10,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from core.config.project import Project
+from core.experiment_submission.bakeoffs import AskedArms, covers, measured_as, training_of
+from core.experiment_submission.plan import BEHIND, ExperimentPlan, revived
+from core.experiment_submission.race import Races
 from core.experiments.arms import CONVERTED, Arm, ArmRun
 from core.home import Home
 from core.jobfile.convert import ConvertSpec, GgufFormat
@@ -39,9 +42,6 @@ from core.store.experiments import (
 )
 from core.store.jobs import JobRow, get_job
 from core.submission.enqueue import ChainWriting, insert_behind_pulls, writing_chains
-from core.submission.experiment_bakeoff import AskedArms, covers, measured_as, training_of
-from core.submission.experiment_plan import BEHIND, ExperimentPlan, revived
-from core.submission.experiment_race import Races
 from core.submission.served_as import served_as, to_serve
 
 MERGED_IN: dict[str, tuple[str, GgufFormat]] = {"F16": ("fp16", "f16"), "F32": ("fp32", "f32")}
