@@ -17,10 +17,10 @@ from core.wording.experiments import (
     FIGURES,
     MARKS,
     answer_lines,
-    caveat_words,
+    caveat_lines,
     effect_words,
     figures_of,
-    next_words,
+    next_lines,
     stand_words,
     standing_words,
 )
@@ -60,13 +60,7 @@ def _task(shown: ShownExperiment, task: ShownTask, width: int) -> Iterator[str]:
     yield ""
     for line in answer_lines(answer, shown.names):
         yield from wrap(line, width)
-    for title, lines in (
-        (
-            "before you believe it" if answer.block else "what is missing",
-            [caveat_words(one, shown.names) for one in answer.caveats],
-        ),
-        ("to sharpen it", [next_words(one, shown.names) for one in answer.next_steps]),
-    ):
+    for title, lines in (caveat_lines(answer, shown.names), next_lines(answer, shown.names)):
         if lines:
             yield ""
             yield title

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from core.experiments.measured import ExperimentRuns
-from core.experiments.time_left import TimeLeft, time_left
+from core.experiments.time_left import ExperimentTimeLeft, time_left
 from core.store.experiments import RunRole, StoredRun
 from core.store.jobs import ACTIVE, ENDED, JobRow
 
@@ -74,7 +74,7 @@ class ExperimentStanding:
     arms: tuple[ArmStanding, ...]
     bakeoffs: tuple[BakeoffStanding, ...]
     jobs: Mapping[Stand, int]
-    left: TimeLeft
+    left: ExperimentTimeLeft
 
     @property
     def stand(self) -> Stand:

@@ -17,14 +17,14 @@ from core.store.jobs import ACTIVE, ENDED, JobRow
 
 
 @dataclass(frozen=True)
-class TimeLeft:
+class ExperimentTimeLeft:
     """`seconds` of the jobs of which it is known; `unknown` counts the others, so that it takes longer than that."""
 
     seconds: float
     unknown: int
 
 
-def time_left(found: ExperimentRuns) -> TimeLeft:
+def time_left(found: ExperimentRuns) -> ExperimentTimeLeft:
     """Of all jobs that have not ended.
 
     A run takes what those of its arm took in the same role, at the same task before others. A bake-off behind the first block
@@ -42,7 +42,7 @@ def time_left(found: ExperimentRuns) -> TimeLeft:
                 took[key].append(_of_tuned(seconds, found.job(bakeoff)) if bakeoff.block == 1 else seconds)
     left = [_left(found.job(run), _known(took, _keys(run))) for run in found.runs]
     left += [_left(found.job(one), _known(took, _bakeoff_keys(one))) for one in found.bakeoffs]
-    return TimeLeft(sum(one for one in left if one is not None), left.count(None))
+    return ExperimentTimeLeft(sum(one for one in left if one is not None), left.count(None))
 
 
 def _keys(run: StoredRun) -> Sequence[tuple[Any, ...]]:

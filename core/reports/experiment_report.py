@@ -18,10 +18,10 @@ from core.wording.experiment_plan import asked_words, held_words
 from core.wording.experiment_tables import heads_of, rows_of, title_of
 from core.wording.experiments import (
     answer_lines,
-    caveat_words,
+    caveat_lines,
     effect_words,
     headline,
-    next_words,
+    next_lines,
     standing_words,
 )
 
@@ -82,16 +82,13 @@ def _of_task(shown: ShownExperiment, task: ShownTask) -> Iterator[ReportPart]:
     charts = [chart for part in answer.parts for chart in _charts(shown, task, part)]
     said = tuple(answer_lines(answer, names))
     yield ReportPart(f"{task.name}: {headline(answer, names)}", said[1:])
-    if answer.caveats:
-        yield ReportPart(
-            f"{task.name}: before you believe it", bullets=tuple(caveat_words(one, names) for one in answer.caveats)
-        )
+    (about, caveats), (ahead, steps) = caveat_lines(answer, names), next_lines(answer, names)
+    if caveats:
+        yield ReportPart(f"{task.name}: {about}", bullets=tuple(caveats))
     if charts:
         yield ReportPart(f"{task.name}: differences, before and after", charts=tuple(charts))
-    if answer.next_steps:
-        yield ReportPart(
-            f"{task.name}: to sharpen it", bullets=tuple(next_words(one, names) for one in answer.next_steps)
-        )
+    if steps:
+        yield ReportPart(f"{task.name}: {ahead}", bullets=tuple(steps))
 
 
 def _charts(shown: ShownExperiment, task: ShownTask, part: Part) -> Iterator[Chart]:

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 MOST_NAMED = 6
 
 
-def cost_lines(cost: ExperimentCost, disk_bytes: int | None = None) -> Iterator[str]:
-    """`takes about 6 h 40, 1.3 kWh and 2.1 GB of disk`, and what of it is not known; nothing where nothing is missing.
+def cost_lines(cost: ExperimentCost, disk_bytes: int | None = None, *, is_extension: bool = False) -> Iterator[str]:
+    """`all of it takes about 6 h 40, 1.3 kWh and 2.1 GB of disk`, and what is not known; nothing where nothing is missing.
 
     `disk_bytes` stands in the place of the cost's own, which knows nothing of models that are still to be pulled.
     """
@@ -29,7 +29,7 @@ def cost_lines(cost: ExperimentCost, disk_bytes: int | None = None) -> Iterator[
     if disk := cost.disk_bytes if disk_bytes is None else disk_bytes:
         parts.append(f"{data_size(disk)} of disk")
     if parts:
-        yield f"what is missing takes about {listed(parts)}"
+        yield f"{'what is missing' if is_extension else 'all of it'} takes about {listed(parts)}"
     if known and cost.is_scaled:
         yield "some of the time is scaled by parameters from trainings of other models here: it holds within a factor of two"
     if cost.unknown:
@@ -44,8 +44,10 @@ def cost_lines(cost: ExperimentCost, disk_bytes: int | None = None) -> Iterator[
 
 
 def outlook_lines(outlook: ExperimentOutlook) -> Iterator[str]:
-    """What an experiment takes, and where hours were given what of it they allow."""
-    yield from cost_lines(outlook.cost, outlook.disk_bytes)
+    """Where hours were given what of an experiment they allow, then what all of it takes."""
+    if outlook.chosen is not None and outlook.hours is not None:
+        yield chosen_words(outlook.chosen, outlook.hours)
+    yield from cost_lines(outlook.cost, outlook.disk_bytes, is_extension=outlook.plan.known is not None)
     if not outlook.plan.missing:
         return
     if outlook.disk_bytes > outlook.room_bytes:
@@ -56,8 +58,6 @@ def outlook_lines(outlook: ExperimentOutlook) -> Iterator[str]:
     if outlook.others:
         what = "job is" if outlook.others == 1 else "jobs are"
         yield f"{outlook.others} other {what} in the queue; the time of other jobs is not counted"
-    if outlook.chosen is not None and outlook.hours is not None:
-        yield chosen_words(outlook.chosen, outlook.hours)
 
 
 def chosen_words(chosen: ChosenPart, hours: float) -> str:

@@ -11,7 +11,7 @@ from core.config.experiment import RECIPE_KEYS
 from core.experiments.answer import TaskAnswer
 from core.experiments.conclusions import Caveat, CaveatCode, FactorEffect, NextCode, NextStep
 from core.experiments.standing import ArmStanding, ExperimentStanding, Stand
-from core.experiments.time_left import TimeLeft
+from core.experiments.time_left import ExperimentTimeLeft
 from core.format import SCORE_SCALE, data_size, duration, listed, plural, score_figure
 from core.scoring.scorer import Part
 from core.statistics.paired import ROUNDING
@@ -94,7 +94,7 @@ def standing_words(standing: ExperimentStanding) -> str:
     return how_far + (f"; {left}" if (left := left_words(standing.left)) else "")
 
 
-def left_words(left: TimeLeft) -> str:
+def left_words(left: ExperimentTimeLeft) -> str:
     """`about 40 min left`, `at least 25 min left` where the time of some jobs is not known; empty where nothing is."""
     if not left.seconds:
         return ""
@@ -130,6 +130,17 @@ def answer_lines(answer: TaskAnswer, names: Names) -> Iterator[str]:
     for part, prediction in answer.predictions.items():
         yield from prediction_lines(part, prediction)
     yield from size_lines(answer, names)
+
+
+def caveat_lines(answer: TaskAnswer, names: Names) -> tuple[str, list[str]]:
+    """What to know before believing the answer, below its title; before there is one, what is missing."""
+    title = "before you believe it" if answer.block else "what is missing"
+    return title, [caveat_words(one, names) for one in answer.caveats]
+
+
+def next_lines(answer: TaskAnswer, names: Names) -> tuple[str, list[str]]:
+    """What to run next, below its title."""
+    return "what to do next", [next_words(one, names) for one in answer.next_steps]
 
 
 def factor_lines(answer: TaskAnswer) -> Iterator[str]:

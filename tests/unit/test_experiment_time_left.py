@@ -11,7 +11,7 @@ import pytest
 
 from core.experiments.measured import ExperimentRuns
 from core.experiments.shown import shown_experiment
-from core.experiments.time_left import TimeLeft, time_left
+from core.experiments.time_left import ExperimentTimeLeft, time_left
 from core.progress import Progress
 from core.store.database import open_database
 from core.wording.experiments import left_words
@@ -69,9 +69,9 @@ def test_jobs_of_which_nothing_is_known_make_it_a_least(tmp_path: Path) -> None:
 
 def test_nothing_is_said_before_anything_was_measured_and_when_all_has_ended(tmp_path: Path) -> None:
     before = time_left(runs(tmp_path / "before", blocks=0))
-    assert before == TimeLeft(0.0, 12) and left_words(before) == ""
+    assert before == ExperimentTimeLeft(0.0, 12) and left_words(before) == ""
     done = time_left(runs(tmp_path / "done", blocks=3))
-    assert done == TimeLeft(0.0, 0) and left_words(done) == ""
+    assert done == ExperimentTimeLeft(0.0, 0) and left_words(done) == ""
 
 
 def test_a_training_that_was_started_twice_tells_no_time(tmp_path: Path) -> None:

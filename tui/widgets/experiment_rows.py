@@ -14,11 +14,11 @@ from core.wording.experiments import (
     FIGURES,
     MARKS,
     answer_lines,
-    caveat_words,
+    caveat_lines,
     effect_words,
     figures_of,
     headline,
-    next_words,
+    next_lines,
     stand_words,
     standing_words,
 )
@@ -94,10 +94,9 @@ def experiment_rows(shown: ShownExperiment, task: ShownTask | None, selected: st
             lines.append(Line())  # what follows from one statement stands below it, and apart from the next
         inner = text.startswith(" ")
         lines += folded(Line(text), width)
-    believed = "before you believe it" if task.answer.block else "what is missing"
-    for title, texts, role in (
-        (believed, [caveat_words(one, shown.names) for one in task.answer.caveats], "warn"),
-        ("to sharpen it", [next_words(one, shown.names) for one in task.answer.next_steps], "text"),
+    for (title, texts), role in (
+        (caveat_lines(task.answer, shown.names), "warn"),
+        (next_lines(task.answer, shown.names), "text"),
     ):
         if texts:
             lines += [Line(), Line(title, "dim")]
