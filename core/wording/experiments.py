@@ -144,8 +144,8 @@ def next_lines(answer: TaskAnswer, names: Names) -> tuple[str, list[str]]:
 
 
 def factor_lines(answer: TaskAnswer) -> Iterator[str]:
-    """Which of what varies does the work."""
-    if not answer.factors:
+    """Which of what varies does the work. Of two arms that is their difference, which stands with the arms."""
+    if not answer.factors or len(answer.ranking.order) < 3:
         return
     strongest = answer.strongest_factor
     if strongest is not None:
