@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from core.bakeoff.figures import signed
 from core.format import SCORE_SCALE, score_figure
 from core.text import cell_width, printable
 
 ROW, PLOT, AXIS = 26, 420, 30
-CELL = 7.6
-"""The most that a letter takes on average at 13 px, in px."""
+CELL = 8.8
+"""The most that a letter takes on average at 13 px, in px: that of DejaVu Sans, the widest that pages are usually shown in."""
 POINT = 4.5
 
 
@@ -56,7 +57,7 @@ def forest_svg(rows: Sequence[ForestMark], title: str) -> str:
             parts.append(f'<path class="{kind}" d="M{x:.1f} {y - 6:.1f}l6 6l-6 6l-6 -6z"/>')
         parts.append(_text(left + PLOT + 12, y, row.words, "start"))
     for value in sorted({low, 0.0, high}):
-        parts.append(_text(at(value), height - 8, f"{SCORE_SCALE * value:+.2f}", "middle", "axis"))
+        parts.append(_text(at(value), height - 8, signed(value), "middle", "axis"))
     return _svg(left + PLOT + right, height, title, parts)
 
 
