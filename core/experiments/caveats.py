@@ -12,10 +12,13 @@ from core.scoring.scorer import Part
 from core.statistics.paired import ROUNDING
 from core.statistics.recipe_effect import LEAST_SEEDS
 from core.statistics.recipe_ranking import PartScores
+from core.statistics.seed_scores import SeedScores
 
 LEAST_SOURCES = 10
 """Below this an interval over inputs rests on hardly anything, whatever its formula."""
 _MOST_ALIKE = 0.5
+FAR_APART = 0.2
+"""From here on, a point of five, what an arm scores is a matter of its seed: its training does not settle."""
 
 
 def caveats_of(evidence: TaskEvidence, scores: Mapping[str, PartScores]) -> tuple[Caveat, ...]:
@@ -57,6 +60,21 @@ def _of_blocks(evidence: TaskEvidence, scores: Mapping[str, PartScores]) -> Iter
     fewer = {key: count for key, count in counts.items() if count < most}
     if fewer:
         yield Caveat("seeds_missing", {"arms": fewer})
+    part = evidence.parts[0]
+    means = {key: _means(of_arm[part]) for key, of_arm in scores.items() if part in of_arm}
+    apart = {key: [min(each), max(each)] for key, each in means.items() if each and max(each) - min(each) >= FAR_APART}
+    if apart:
+        yield Caveat("seeds_far_apart", {"part": part, "arms": apart})
+
+
+def _means(scores: SeedScores) -> list[float]:
+    """The mean of each seed, over the inputs that all of them answered."""
+    import numpy as np
+
+    rows = scores.answered
+    shared = rows[:, ~np.isnan(rows).any(axis=0)]
+    means: list[float] = shared.mean(axis=1).tolist() if shared.size else []
+    return means
 
 
 def _ends(arms: Sequence[ArmEvidence]) -> Iterator[Caveat]:

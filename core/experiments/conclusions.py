@@ -18,6 +18,7 @@ CaveatCode = Literal[
     "one_seed",
     "two_seeds",
     "seeds_missing",
+    "seeds_far_apart",
     "arms_waiting",
     "arms_failed",
     "arms_censored",
@@ -121,7 +122,8 @@ class Caveat:
     """What a reader must know before believing the answer. `values` by code:
 
     `nothing_measured` {}; `provisional` {block, blocks}; `one_seed`, `two_seeds` {}; `seeds_missing` {arms: {key:
-    seeds}}; `arms_waiting`, `arms_failed`, `arms_censored` {arms: [key]}; `untrained_missing` {models: [name]};
+    seeds}}; `seeds_far_apart` {part, arms: {key: [lowest, highest]}}, the mean scores of an arm's seeds; `arms_waiting`,
+    `arms_failed`, `arms_censored` {arms: [key]}; `untrained_missing` {models: [name]};
     `inputs_missing` {most, inputs}; `few_inputs` {sources, least}; `ceiling`, `floor` {part, inputs: [id], of};
     `chosen_on_same_inputs` {among}; `no_matched_arms` {keys: [key]};
     `asked_on_original_weights` {arms: [key]}.

@@ -275,6 +275,16 @@ CAVEATS: Mapping[CaveatCode, Callable[[Mapping[str, Any], Names], str]] = {
         + listed([f"{names.get(key, key)} ({count})" for key, count in values["arms"].items()])
         + "."
     ),
+    "seeds_far_apart": lambda values, names: (
+        f"By their seed alone these trainings end far apart in {values['part']}: "
+        + listed(
+            [
+                f"{names.get(key, key)} at {score_figure(low)} to {score_figure(high)}"
+                for key, (low, high) in values["arms"].items()
+            ]
+        )
+        + ". A lower learning rate or more warm-up steadies such a training."
+    ),
     "arms_waiting": _of_arms("Not measured yet: {arms}."),
     "arms_failed": _of_arms("Failed and left out: {arms}."),
     "arms_censored": _of_arms("Stopped by the race on held-out loss, and in no ranking: {arms}."),

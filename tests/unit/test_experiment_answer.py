@@ -13,7 +13,7 @@ from core.experiments.answer import TaskAnswer, answer_of
 from core.experiments.evidence import RunCost
 from core.statistics.rank_prediction import TrainedModel, rank_prediction
 from core.statistics.seed_scores import SeedScores
-from core.wording.experiments import prediction_lines
+from core.wording.experiments import caveat_words, prediction_lines
 from tests.support.experiment_evidence import arm_evidence, part_scores, task_evidence
 
 LAST_IS_FIRST = {"small": 0.3, "medium": 0.5, "large": 0.6}
@@ -238,3 +238,17 @@ def test_models_that_are_level_before_training_are_in_no_order() -> None:
     said = " ".join(prediction_lines("format", prediction))
     assert "before: three > one = two; after: two > one > three" in said
     assert said.count("before, two was level with one") == 1
+
+
+def test_an_arm_whose_seeds_end_far_apart_is_named_with_where_they_end() -> None:
+    """What it scores is a matter of its seed: its mean says little of the next training."""
+    steady, unsteady = arm_evidence("steady", 0.8), arm_evidence("unsteady", 0.5)
+    spread = {part: replace(one, values=one.values.copy()) for part, one in unsteady.scores.items()}
+    for one in spread.values():
+        one.values[:] = np.array([[0.95], [0.55], [0.15]])
+        one.values[0, 0] = np.nan
+    answer = answer_of(task_evidence([steady, replace(unsteady, scores=spread)]))
+    (found,) = [one for one in answer.caveats if one.code == "seeds_far_apart"]
+    assert found.values["part"] == "format" and list(found.values["arms"]) == ["unsteady"]
+    assert found.values["arms"]["unsteady"] == pytest.approx([0.15, 0.95])
+    assert "unsteady at 0.75 to 4.75" in caveat_words(found, {})
