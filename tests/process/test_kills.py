@@ -92,13 +92,19 @@ def test_a_job_that_ends_while_nobody_looks_is_done_by_its_result(queue: Queue) 
     assert queue.seen(job) == COUNTED
 
 
-def test_runner_shim_and_job_killed_the_job_is_lost_and_a_retry_goes_on_from_its_checkpoint(queue: Queue) -> None:
+def killed_with_the_runner(queue: Queue) -> int:
+    """A job on its way that was killed together with its shim and the runner."""
     job = queue.submit(JOB)
     queue.wait_for_step(job, 7)
     process = queue.process(job)
     queue.kill_runner()
     kill(queue.shim_pid(job))
     kill(process)
+    return job
+
+
+def test_runner_shim_and_job_killed_the_job_is_lost_and_a_retry_goes_on_from_its_checkpoint(queue: Queue) -> None:
+    job = killed_with_the_runner(queue)
     queue.start_runner()
 
     lost = queue.wait_for(job)
@@ -115,12 +121,7 @@ def test_runner_shim_and_job_killed_the_job_is_lost_and_a_retry_goes_on_from_its
 
 def test_a_retry_that_starts_the_runner_finds_what_was_killed_with_the_last_one(queue: Queue) -> None:
     """The job counts as running until somebody has looked: whoever asks does not have to look first."""
-    job = queue.submit(JOB)
-    queue.wait_for_step(job, 7)
-    process = queue.process(job)
-    queue.kill_runner()
-    kill(queue.shim_pid(job))
-    kill(process)
+    job = killed_with_the_runner(queue)
     assert queue.job(job).state == "running"
 
     queue.go_on(job)
