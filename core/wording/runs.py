@@ -167,6 +167,8 @@ def label(name: str, value: Any) -> str:
     plain = name.replace("_", " ")
     if name == "eval_fraction" and not value:
         return "nothing held out"
+    if name == "bits" and value is None:
+        return "not quantised"
     if value is None or value is False:
         return f"no {plain}"
     if value is True:

@@ -112,11 +112,13 @@ def test_what_all_have_in_common_gives_way_to_what_differs() -> None:
         ("dropout", 0.0, "dropout 0"),
         ("eval_fraction", 0.2, "20 % held out"),
         ("eval_fraction", 0.0, "nothing held out"),
+        ("bits", None, "not quantised"),
+        ("bits", 4, "4 bit"),
         ("warmup_steps", 1, "1 warm-up step"),
         ("warmup_steps", 4, "4 warm-up steps"),
     ],
 )
-def test_numbers_are_written_as_people_write_them(name: str, value: float, words: str) -> None:
+def test_numbers_are_written_as_people_write_them(name: str, value: float | None, words: str) -> None:
     assert label(name, value) == words
 
 
