@@ -47,6 +47,17 @@ def energy(watt_hours: float) -> str:
     return f"{watt_hours:.1f} Wh" if watt_hours < 9.95 else f"{watt_hours:.0f} Wh"
 
 
+def learning_rate(value: float) -> str:
+    """`5e-5`, `2.5e-4`, `2e-3`, `0.01`: below 0.01 as people write learning rates, all alike, so that they compare."""
+    return f"{value:g}" if abs(value) >= 0.01 or not value else scientific(value)
+
+
+def scientific(value: float) -> str:
+    """`5e-5`, `2.5e-4`."""
+    digits, _, exponent = f"{value:.3e}".partition("e")
+    return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
+
+
 def parameters(count: int) -> str:
     """`135 M`, `1.7 B`."""
     return f"{count / 1e9:.1f} B" if count >= 999_500_000 else f"{count / 1e6:.0f} M"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from core.errors import GateError
 from core.experiments.choice import Censored, Chosen, HeldOut, choose, from_json, to_json
 from core.files import read_json, write_json
-from core.format import plural
+from core.format import learning_rate, plural
 from core.home import Home, RunDir
 from core.jobfile.race import record_of, rule_of
 from core.jobfile.train import TrainSpec, TrialChoice, TrialRef
@@ -105,11 +105,11 @@ def _tell(context: JobContext, found: Chosen | Censored) -> None:
             if trial.loss is None or trial.bits_per_byte is None
             else f"held-out loss {trial.loss:.4f}, {trial.bits_per_byte:.4f} bits per byte"
         )
-        context.say(f"trial of job {trial.job}, lr {trial.lr:g}: {reached}")
+        context.say(f"trial of job {trial.job}, lr {learning_rate(trial.lr)}: {reached}")
     if isinstance(found, Censored):
         return
     if found.race_off is not None:
         context.warn(found.race_off, "no arm is left out: the trials were measured on different held-out examples")
     elif found.rank is not None:
         context.say(f"place {found.rank} of {found.of} by held-out bits per byte, and {found.keep} go on")
-    context.say(f"chosen: lr {found.lr:g}")
+    context.say(f"chosen: lr {learning_rate(found.lr)}")

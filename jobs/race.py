@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from core.experiments.choice import places, race_off
 from core.files import read_json, write_json
-from core.format import plural
+from core.format import learning_rate, plural
 from core.jobfile.race import RaceSpec, record_of, rule_of
 from jobs.choice import held_out_of, recorded
 from jobs.context import JobContext
@@ -28,7 +28,7 @@ def run(context: JobContext, spec: RaceSpec) -> None:
     for place in placed:
         context.say(
             f"place {place.rank}: {spec.arms.get(place.arm, place.arm)}, {place.bits_per_byte:.4f} bits per byte at "
-            f"lr {place.lr:g}"
+            f"lr {learning_rate(place.lr)}"
         )
     have = {place.arm for place in placed}
     for key in dict.fromkeys(trial.arm for trial in trials):

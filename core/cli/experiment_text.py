@@ -15,6 +15,7 @@ from core.scoring.scorer import Part
 from core.wording.experiment_tables import heads_of, rows_of, title_of
 from core.wording.experiments import (
     FIGURES,
+    FOREST_LEGEND,
     MARKS,
     answer_lines,
     caveat_lines,
@@ -86,7 +87,7 @@ def _forest(names: Mapping[str, str], task: ShownTask, part: Part, width: int) -
     low, high = extent(rows)
     room = min(_PLOT, max(11, width - _NAME - 30))
     yield ""
-    yield from wrap(f"{part}: less the leader ◆, with 95 % intervals; ✗ shown to be worse, over all pairs", width)
+    yield from wrap(f"{part}: {FOREST_LEGEND}", width)
     for row in rows:
         told = "" if row.effect is None else effect_words(row.effect)
         line = f"{'✗' if row.worse else ' '} {short.of[names[row.arm]]:<{_NAME}} {drawn(row, low, high, room)}"

@@ -13,7 +13,9 @@ from core.config.project import Project
 from core.config.recipe import Recipe
 from core.experiment_submission.plan import ExperimentPlan
 from core.experiments.arms import CONVERTED, Arm, ArmRun
+from core.home import Home
 from core.jobfile.train import TrainSpec
+from core.models.files import pull_bytes
 from core.submission.measured_trainings import (
     Basis,
     MeasuredTraining,
@@ -72,6 +74,8 @@ class ExperimentCost:
     runs: tuple[ExpectedRun, ...]
     bakeoffs: tuple[ExpectedBakeoff, ...]
     keep: int | None = None
+    pull_bytes: int = 0
+    """What the models take of the disk that are still to be pulled."""
 
     @property
     def unknown(self) -> tuple[Arm, ...]:
@@ -99,7 +103,8 @@ class ExperimentCost:
 
     @property
     def disk_bytes(self) -> int:
-        return sum(one.disk_bytes or 0 for one in self.counted(self.runs))
+        """What stays on the disk, with the models that it is made of."""
+        return self.pull_bytes + sum(one.disk_bytes or 0 for one in self.counted(self.runs))
 
     @property
     def may_not_fit(self) -> tuple[Arm, ...]:
@@ -126,6 +131,7 @@ class ExperimentCost:
             "scaled": self.is_scaled,
             "joules": self.joules,
             "disk_bytes": self.disk_bytes,
+            "pull_bytes": self.pull_bytes,
             "unknown_arms": [arm.key for arm in self.unknown],
             "bakeoffs_known": self.bakeoffs_known,
             "runs": [
@@ -142,7 +148,9 @@ def _no_time(one: ExpectedRun) -> bool:
     return one.seconds is None and one.run.role in ("trial", "final")
 
 
-def experiment_cost(connection: sqlite3.Connection, project: Project, plan: ExperimentPlan) -> ExperimentCost:
+def experiment_cost(
+    home: Home, connection: sqlite3.Connection, project: Project, plan: ExperimentPlan
+) -> ExperimentCost:
     """The cost of what is missing of an experiment, by what this home has measured."""
     measured = measured_trainings(connection, project, plan.device)
     files = measured_files(connection) if plan.experiment.measure != "adapter" else []
@@ -162,7 +170,9 @@ def experiment_cost(connection: sqlite3.Connection, project: Project, plan: Expe
     )
     answers = measured_answers(connection, project.id)
     keep = None if plan.experiment.race is None else plan.experiment.race.keep
-    return ExperimentCost(runs, tuple(_bakeoffs(plan, answers, size_of)), keep)
+    used = {run.arm.model for run in plan.missing}
+    pulls = sum(pull_bytes(home, model) for name, model in plan.models.items() if name in used)
+    return ExperimentCost(runs, tuple(_bakeoffs(plan, answers, size_of)), keep, pulls)
 
 
 def _expected(

@@ -18,7 +18,6 @@ from core.experiment_submission.cost import ExperimentCost, experiment_cost
 from core.experiment_submission.hours import ChosenPart, within_hours
 from core.experiment_submission.plan import ExperimentPlan, plan_experiment
 from core.home import Home
-from core.models.files import pull_bytes
 from core.store.database import open_database
 from core.store.experiments import ExperimentKind, count_others
 
@@ -27,13 +26,12 @@ from core.store.experiments import ExperimentKind, count_others
 class ExperimentOutlook:
     """`cost` is that of all that is missing; `plan` is without what `hours` leave out, `chosen` says what they do.
 
-    `pull_bytes` is what the models take of the disk that are still to be pulled, `room_bytes` what the disk has before jobs
-    wait for room. `others` counts the jobs in the queue that are none of the experiment's: their time is not in its cost.
+    `room_bytes` is what the disk has before jobs wait for room. `others` counts the jobs in the queue that are none of the
+    experiment's: their time is not in its cost.
     """
 
     plan: ExperimentPlan
     cost: ExperimentCost
-    pull_bytes: int
     room_bytes: int
     others: int
     hours: float | None = None
@@ -46,18 +44,8 @@ class ExperimentOutlook:
         chosen = within_hours(self.plan, self.cost, hours)
         return replace(self, plan=self.plan.only(chosen.runs), hours=hours, chosen=chosen)
 
-    @property
-    def disk_bytes(self) -> int:
-        """What all that is missing leaves on the disk, with the models that it is made of."""
-        return self.cost.disk_bytes + (self.pull_bytes if self.plan.missing else 0)
-
     def to_json(self) -> dict[str, Any]:
-        return self.cost.to_json() | {
-            "disk_bytes": self.disk_bytes,
-            "pull_bytes": self.pull_bytes,
-            "room_bytes": self.room_bytes,
-            "other_jobs": self.others,
-        }
+        return self.cost.to_json() | {"room_bytes": self.room_bytes, "other_jobs": self.others}
 
 
 def experiment_outlook(
@@ -71,8 +59,7 @@ def experiment_outlook(
     """All of it, whatever time there is. Raises as `plan_experiment`."""
     plan = plan_experiment(home, project, experiment, kind=kind, about=about)
     with contextlib.closing(open_database(home)) as connection:
-        cost = experiment_cost(connection, project, plan)
+        cost = experiment_cost(home, connection, project, plan)
         others = count_others(connection, None if plan.known is None else plan.known.id)
     room = shutil.disk_usage(home.root).free - project.settings.queue.min_free_disk_bytes
-    pulls = sum(pull_bytes(home, model) for model in plan.models.values())
-    return ExperimentOutlook(plan, cost, pulls, max(0, room), others)
+    return ExperimentOutlook(plan, cost, max(0, room), others)

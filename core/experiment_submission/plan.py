@@ -33,6 +33,7 @@ from core.store.experiments import (
     ExperimentKind,
     Place,
     StoredExperiment,
+    StoredRun,
     find_experiment,
     kept_finals,
     runs_of,
@@ -138,7 +139,7 @@ def plan_experiment(
         known = find_experiment(connection, project.id, experiment.name)
         runs = [] if known is None else runs_of(connection, known.id)
         keep = None if experiment.race is None else experiment.race.keep
-        again = {} if known is None else revived(connection, known.id, keep)
+        again = {} if known is None else revived(stopped_finals(connection, known.id), keep)
         stay = [] if known is None or keep is None else _kept_by_a_former_rule(connection, known, keep)
     there = {_same_run(run.key) for run in runs if run.role == "trial" or run.place not in again}
     missing = [run for run in expansion.runs if _same_run(run.key) not in there]
@@ -182,9 +183,9 @@ def _kept_by_a_former_rule(connection: sqlite3.Connection, known: StoredExperime
     ]
 
 
-def revived(connection: sqlite3.Connection, experiment_id: int, keep: int | None) -> dict[Place, int]:
-    """The trainings that a race has stopped and that go on where `keep` arms do, or all with None; with their jobs."""
-    stopped = stopped_finals(connection, experiment_id)
+def revived(stopped: Mapping[StoredRun, int], keep: int | None) -> dict[Place, int]:
+    """Of the trainings that a race has stopped (`stopped_finals`) those that go on where `keep` arms do, or all with None; with
+    their jobs."""
     return {run.place: run.job_id for run, rank in stopped.items() if keep is None or rank <= keep}
 
 

@@ -137,8 +137,9 @@ class _Queueing:
         for run in self.there.values():
             self._note(run)
         race = plan.experiment.race
-        self.revived = revived(self.connection, self.experiment_id, None if race is None else race.keep)
-        self.stopped = {run.job_id for run in stopped_finals(self.connection, self.experiment_id)}
+        stopped = stopped_finals(self.connection, self.experiment_id)
+        self.revived = revived(stopped, None if race is None else race.keep)
+        self.stopped = {run.job_id for run in stopped}
         self.races = Races(writing.place.home, self.connection, plan, self.experiment_id, self._insert)
         self._races: dict[str, int] = {}
         self._refs: dict[tuple[str, str], list[TrialRef]] = {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,14 +67,12 @@ def _seconds(job: JobRow) -> float | None:
 
 def _of_tuned(seconds: float, job: JobRow) -> float:
     """The part of a bake-off that was spent on what is tuned, by the answers of each candidate."""
-    summary: Mapping[str, Any] = (job.result or {}).get("summary") or {}
-
-    def spent(counts: Callable[[Mapping[str, Any]], bool]) -> float:
-        rows = [one for one in summary.get("candidates", ()) if counts(one)]
-        return sum((one.get("seconds_per_answer") or 0.0) * (one.get("answers") or 0) for one in rows)
-
-    every = spent(lambda one: True)
-    return seconds * spent(lambda one: one.get("ref") is not None) / every if every else seconds
+    every = tuned = 0.0
+    for one in ((job.result or {}).get("summary") or {}).get("candidates", ()):
+        spent = (one.get("seconds_per_answer") or 0.0) * (one.get("answers") or 0)
+        every += spent
+        tuned += spent if one.get("ref") is not None else 0.0
+    return seconds * tuned / every if every else seconds
 
 
 def _left(job: JobRow, expected: float | None) -> float | None:

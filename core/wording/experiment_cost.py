@@ -15,19 +15,16 @@ if TYPE_CHECKING:
 MOST_NAMED = 6
 
 
-def cost_lines(cost: ExperimentCost, disk_bytes: int | None = None, *, is_extension: bool = False) -> Iterator[str]:
-    """`all of it takes about 6 h 40, 1.3 kWh and 2.1 GB of disk`, and what is not known; nothing where nothing is missing.
-
-    `disk_bytes` stands in the place of the cost's own, which knows nothing of models that are still to be pulled.
-    """
+def cost_lines(cost: ExperimentCost, *, is_extension: bool = False) -> Iterator[str]:
+    """`all of it takes about 6 h 40, 1.3 kWh and 2.1 GB of disk`, and what is not known; nothing where nothing is missing."""
     if not cost.runs:
         return
     known = len({one.run.arm.key for one in cost.runs}) - len(cost.unknown)
     parts = [duration(cost.seconds)] if known and cost.seconds else []
     if cost.joules is not None:
         parts.append(energy(cost.joules / 3600))
-    if disk := cost.disk_bytes if disk_bytes is None else disk_bytes:
-        parts.append(f"{data_size(disk)} of disk")
+    if cost.disk_bytes:
+        parts.append(f"{data_size(cost.disk_bytes)} of disk")
     if parts:
         yield f"{'what is missing' if is_extension else 'all of it'} takes about {listed(parts)}"
     if known and cost.is_scaled:
@@ -47,10 +44,10 @@ def outlook_lines(outlook: ExperimentOutlook) -> Iterator[str]:
     """Where hours were given what of an experiment they allow, then what all of it takes."""
     if outlook.chosen is not None and outlook.hours is not None:
         yield chosen_words(outlook.chosen, outlook.hours)
-    yield from cost_lines(outlook.cost, outlook.disk_bytes, is_extension=outlook.plan.known is not None)
+    yield from cost_lines(outlook.cost, is_extension=outlook.plan.known is not None)
     if not outlook.plan.missing:
         return
-    if outlook.disk_bytes > outlook.room_bytes:
+    if outlook.cost.disk_bytes > outlook.room_bytes:
         yield (
             f"▲ the disk has room for {data_size(outlook.room_bytes)}: jobs wait for room when it is full. "
             "`bakehouse runs clean` frees some"

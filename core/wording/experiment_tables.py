@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 
 from core.bakeoff.figures import bounds, signed
 from core.experiments.tables import ExperimentTable, Value
-from core.format import SCORE_SCALE, data_size, duration, energy, parameters, score_figure
+from core.format import SCORE_SCALE, data_size, duration, energy, learning_rate, parameters, score_figure
 from core.statistics.paired import Interval
-from core.wording.runs import label
 
 TITLES: Mapping[str, str] = {
     "base-scores": "Scores before training",
@@ -54,7 +53,7 @@ SHOWN: Mapping[str, Callable[[Value], str]] = {
     "seconds": _number(duration),
     "joules": _number(lambda value: energy(value / 3600)),
     "rank": _number(lambda value: f"{value:g}"),
-    "lr": _number(lambda value: label("lr", float(value)).removeprefix("lr ")),
+    "lr": _number(learning_rate),
     "serves": lambda value: str(value or ""),
 }
 """How the values of a column are read; of all others texts are themselves and numbers are scores."""

@@ -18,6 +18,8 @@ from core.statistics.paired import ROUNDING
 from core.statistics.rank_prediction import RankPrediction, Regret
 from core.statistics.recipe_effect import Effect, Estimand
 
+FOREST_LEGEND = "less the leader ◆, with 95 % intervals; ✗ shown to be worse, over all pairs"
+
 Names = Mapping[str, str]
 """The names of arms by their keys."""
 

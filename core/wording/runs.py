@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import PurePath
 from typing import Any
 
+from core.format import learning_rate, scientific
 from core.store.jobs import JobRow
 from core.text import cell_width, clip, printable
 
@@ -42,6 +43,13 @@ LABELS: Mapping[str, str] = {
     "full": "all inputs: {}",
 }
 """By setting, the most telling first; any other one is shown under its name."""
+ABSENT: Mapping[str, str] = {"eval_fraction": "nothing held out", "bits": "not quantised"}
+"""What is said of a setting that has no value, or 0; of any other one `no NAME`."""
+FIGURES: Mapping[str, Callable[[float], str]] = {
+    "lr": learning_rate,
+    "eval_fraction": lambda value: f"{100 * value:g} %",
+}
+"""How the number of a setting is written; any other one plainly."""
 COUNTED = frozenset({"epochs", "steps", "repeats", "warmup_steps"})
 UNTOLD = frozenset({"version_id", "observed"})
 """What the store finds checks for drift by, and tells a person nothing."""
@@ -165,19 +173,16 @@ def labels(group: Sequence[JobRow], job: JobRow, names: Sequence[str]) -> tuple[
 def label(name: str, value: Any) -> str:
     """`rank 8`, `lr 5e-5`, `no rslora`, `20 % held out`, `seed 3`."""
     plain = name.replace("_", " ")
-    if name == "eval_fraction" and not value:
-        return "nothing held out"
-    if name == "bits" and value is None:
-        return "not quantised"
+    if not value and name in ABSENT:
+        return ABSENT[name]
     if value is None or value is False:
         return f"no {plain}"
     if value is True:
         return plain
-    if name == "eval_fraction" and value:
-        text = f"{100 * value:g} %"
-    elif isinstance(value, float):  # learning rates are compared: all that are below 0.01 are written alike
-        least = 0.01 if name == "lr" else 0.001
-        text = f"{value:g}" if abs(value) >= least or not value else scientific(value)
+    if isinstance(value, float) and name in FIGURES:
+        text = FIGURES[name](value)
+    elif isinstance(value, float):
+        text = f"{value:g}" if abs(value) >= 0.001 or not value else scientific(value)
     elif name.endswith("sha256"):
         text = str(value)[:4]
     elif name == "data":
@@ -188,12 +193,6 @@ def label(name: str, value: Any) -> str:
         text = str(value)
     written = printable(LABELS.get(name, f"{plain} {{}}").format(text))
     return written.removesuffix("s") if name in COUNTED and text == "1" else written
-
-
-def scientific(value: float) -> str:
-    """`5e-5`, `2.5e-4`, as people write learning rates."""
-    digits, _, exponent = f"{value:.3e}".partition("e")
-    return f"{digits.rstrip('0').rstrip('.')}e{int(exponent)}"
 
 
 def frozen(value: Any) -> Any:

@@ -83,7 +83,7 @@ def main(arguments: Sequence[str] = ()) -> None:
 
         def priced() -> ExperimentCost:
             with closing(open_database(home)) as connection:
-                return experiment_cost(connection, project, plan)
+                return experiment_cost(home, connection, project, plan)
 
         cost, fourth = timed("what it takes, by what was measured here", priced, LIMIT_SECONDS)
         known = ExperimentCost(

@@ -69,7 +69,8 @@ def test_a_runner_that_has_only_just_begun_can_be_stopped(queue: Queue) -> None:
 
 
 def test_a_command_that_cannot_be_done_is_answered_and_the_runner_lives_on(queue: Queue) -> None:
-    job, second = queue.submit("steps=4 waits=3"), queue.submit("steps=2")
+    # Deaf: it would take what keeps the request from being written for one, and end before anybody asks.
+    job, second = queue.submit("steps=4 waits=3 deaf"), queue.submit("steps=2")
     queue.wait_for_step(job, 2)
     runner = queue.runner_pid()
     queue.attempt(job).stop_request.mkdir()  # the request's file cannot be written

@@ -12,10 +12,12 @@ from textual.pilot import Pilot
 from core.config.project import Project
 from core.experiments.shown import ShownExperiment, shown_experiment
 from core.home import Home
-from core.store.database import open_database
+from core.store.database import open_database, transaction
 from tests.support.stored_experiment import LARGE, NAME, SMALL, home_with_experiment
+from tests.support.unstarted import start_nothing
 from tests.tui.conftest import keys_of, seen, text_of
 from tui.app import ConsoleApp
+from tui.screens.confirm import Confirm
 from tui.screens.experiment import ExperimentScreen
 from tui.screens.experiments import ExperimentsScreen
 from tui.screens.job import JobScreen
@@ -145,6 +147,35 @@ async def test_a_file_that_was_not_run_shows_what_it_would_queue(
             assert "not known is how long a training takes" in text_of(pilot, "#rows"), "what it takes is said before"
             await pilot.press("escape")
             assert screen.outlook is None and pilot.app.screen is screen
+
+
+async def test_hours_of_trainings_are_queued_when_somebody_has_seen_what_they_take(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_nothing(tmp_path, monkeypatch)
+    monkeypatch.setattr("core.experiment_submission.retry.request", lambda *told, **named: None)
+    home, project, _ = stored(tmp_path)
+    with contextlib.closing(open_database(home)) as connection, transaction(connection):
+        connection.execute("DELETE FROM experiment_runs WHERE seed = 2")
+
+    def trainings() -> int:
+        with contextlib.closing(open_database(home)) as connection:
+            return int(connection.execute("SELECT count(*) FROM jobs WHERE kind = 'train'").fetchone()[0])
+
+    before = trainings()
+    async with live(home, project, monkeypatch) as pilot:
+        await pilot.press("E")
+        await seen(pilot, lambda: NAME in text_of(pilot, "#rows"), "the experiments")
+        await pilot.press("enter")
+        await seen(pilot, lambda: isinstance(pilot.app.screen, ExperimentScreen), "the experiment")
+        for answer, queued in (("escape", 0), ("y", 3)):
+            await pilot.press("R")
+            await seen(pilot, lambda: isinstance(pilot.app.screen, Confirm), "the question")
+            dialog = pilot.app.screen
+            assert isinstance(dialog, Confirm) and "3 trainings" in dialog.explanation
+            assert "takes about" in dialog.explanation and trainings() == before
+            await pilot.press(answer)
+            await seen(pilot, lambda queued=queued: trainings() == before + queued, "what was agreed to")  # type: ignore[misc]
 
 
 @pytest.mark.parametrize("width", [30, 50, 76, 116, 160])

@@ -22,6 +22,7 @@ from core.jobfile.references import parse_reference
 from core.jobfile.spec import JobFile
 from core.jobfile.train import TrainSpec
 from core.store.database import transaction
+from core.store.experiments import stopped_finals
 from core.store.jobs import RETRYABLE, get_job, list_jobs
 from tests.support.depth import example_count
 from tests.support.lab import Lab, lab
@@ -158,7 +159,9 @@ class Chaos:
         assert len(self._jobs()) == count, "it was queued twice"
         keep = None if experiment.race is None else experiment.race.keep
         with self.home.database() as connection:
-            assert not revived(connection, 1, keep), "what was stopped and goes on by the rule of now was not queued"
+            assert not revived(stopped_finals(connection, 1), keep), (
+                "what was stopped and goes on by the rule of now was not queued"
+            )
 
     def _was_stopped(self, job_id: int) -> bool:
         with self.home.database() as connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -33,7 +34,7 @@ def priced(home: Lab, **said: Any) -> tuple[ExperimentPlan, ExperimentCost]:
         home.write("e", **said)
     plan = home.plan("e")
     with home.database() as connection:
-        return plan, experiment_cost(connection, home.project, plan)
+        return plan, experiment_cost(home.home, connection, home.project, plan)
 
 
 def train_once(home: Lab, model: str, step: float, *, rank: int = 4, name: str = "before") -> None:
@@ -164,17 +165,28 @@ def test_files_that_are_made_of_an_adapter_are_counted_as_they_took_before(home:
     assert {one.seconds for one in cost.runs} == {None}
 
 
-def test_what_an_experiment_meets_is_said_with_its_cost(home: Lab) -> None:
+def test_what_an_experiment_meets_is_said_with_its_cost(home: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     """Models that are still to be pulled take disk as well, a disk that is too small is named, and so are other jobs."""
     home.run("before", vary={"model": ["small"]}, seeds=2)
     file = home.project.root / "configs/models.yaml"
-    entry = {"hub": "nobody/far", "parameters": 10**12, "family": "llama"}
+    entry = {"hub": "nobody/far", "parameters": 10**9, "family": "llama"}
     file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "far": entry}))
     home.write("e", vary={"model": ["small", "far"]}, seeds=1)
+    free = home.project.settings.queue.min_free_disk_bytes + 10**9
+    monkeypatch.setattr("core.experiment_submission.outlook.shutil.disk_usage", lambda path: SimpleNamespace(free=free))
     found = experiment_outlook(home.home, home.project, home.project.experiment("e"))
     said = " ".join(outlook_lines(found))
-    assert found.pull_bytes == 2 * 10**12 and found.disk_bytes >= found.pull_bytes
+    assert found.cost.pull_bytes == 2 * 10**9 and found.cost.disk_bytes >= found.cost.pull_bytes
     assert found.others == 4 and "4 other jobs are in the queue" in said, "two trainings, and a bake-off behind each"
-    assert "2,000.0 GB of disk" in said and "the disk has room for" in said
+    assert "2.0 GB of disk" in said and "the disk has room for 1.0 GB" in said
     own = experiment_outlook(home.home, home.project, home.project.experiment("before"))
-    assert own.others == 0 and own.pull_bytes == 0 and not list(outlook_lines(own))
+    assert own.others == 0 and own.cost.pull_bytes == 0 and not list(outlook_lines(own))
+
+
+def test_a_model_that_is_left_out_is_not_pulled(home: Lab) -> None:
+    file = home.project.root / "configs/models.yaml"
+    entry = {"hub": "nobody/vast", "parameters": 10**12, "family": "llama"}
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), "vast": entry}))
+    home.write("e", vary={"model": ["small", "vast"]}, seeds=1)
+    found = experiment_outlook(home.home, home.project, home.project.experiment("e"))
+    assert [one.arm.model for one in found.plan.left_out] == ["vast"] and found.cost.pull_bytes == 0

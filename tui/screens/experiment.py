@@ -13,6 +13,7 @@ from tui.commands import ENDS, Command, bindings, command, scrolling
 from tui.context import Context
 from tui.lines import Line
 from tui.queries.failures import ask_beside
+from tui.screens.confirm import Confirm
 from tui.screens.job import JobScreen
 from tui.screens.results import Results
 from tui.screens.rows_screen import WatchingScreen, problem_rows
@@ -20,6 +21,7 @@ from tui.screens.write_report import ask_report
 from tui.widgets.experiment_rows import experiment_rows
 
 if TYPE_CHECKING:
+    from core.experiment_submission.outlook import ExperimentOutlook
     from core.experiments.shown import ShownExperiment, ShownTask
 
 NO_BAKEOFF = "No bake-off of this experiment has ended yet."
@@ -96,12 +98,13 @@ class ExperimentScreen(WatchingScreen):
             self.problem = problem
 
     class RunAgain(Message):
-        """What came of asking for what is missing: words, or a problem."""
+        """What came of asking for what is missing: words, or a problem; with `outlook` trainings that nobody has agreed to."""
 
-        def __init__(self, words: str, problem: str = "") -> None:
+        def __init__(self, words: str, problem: str = "", outlook: ExperimentOutlook | None = None) -> None:
             super().__init__()
             self.words = words
             self.problem = problem
+            self.outlook = outlook
 
     def __init__(self, context: Context, name: str) -> None:
         super().__init__(context)
@@ -219,31 +222,57 @@ class ExperimentScreen(WatchingScreen):
         ask_beside("run an experiment", self._run, lambda line: self.RunAgain("", line), self._tell_run)
 
     def _run(self) -> RunAgain:
-        from core.experiment_submission.plan import plan_experiment
-        from core.experiment_submission.queueing import submit_experiment
+        from core.experiment_submission.outlook import experiment_outlook
         from core.experiment_submission.retry import retry_lacking
         from core.experiments.named import named_experiment
         from core.runner.client import author
         from core.store.database import open_database
-        from core.wording.experiment_plan import queued_words, retried_words
+        from core.wording.experiment_plan import retried_words
 
         home, project, by = self.context.home, self.context.find_project(), author(AUTHOR)
         with contextlib.closing(open_database(home)) as connection:
             named = named_experiment(connection, project, self.experiment)
         retried = retry_lacking(home, project, self.experiment, by=by)
-        plan = plan_experiment(home, project, named.experiment, kind=named.kind, about=named.about)
-        queued = submit_experiment(home, project, plan, author=by)
-        said = [*retried.refused, *([retried_words(retried)] if retried.jobs else []), queued_words(queued)]
-        return self.RunAgain("; ".join(said))
+        outlook = experiment_outlook(home, project, named.experiment, kind=named.kind, about=named.about)
+        said = [*retried.refused, *([retried_words(retried)] if retried.jobs else [])]
+        if outlook.plan.missing:
+            return self.RunAgain("; ".join(said), outlook=outlook)
+        return self.RunAgain("; ".join([*said, self._queued(outlook)]))
+
+    def _queued(self, outlook: ExperimentOutlook) -> str:
+        from core.experiment_submission.queueing import submit_experiment
+        from core.runner.client import author
+        from core.wording.experiment_plan import queued_words
+
+        project = self.context.find_project()
+        return queued_words(submit_experiment(self.context.home, project, outlook.plan, author=author(AUTHOR)))
+
+    def _ask(self, outlook: ExperimentOutlook) -> None:
+        """Trainings that were not queued yet are hours that somebody has to agree to."""
+        from core.wording.experiment_cost import outlook_lines
+        from core.wording.experiment_plan import missing_words
+
+        def answered(queue: bool | None) -> None:
+            if queue:
+                self.busy = True
+                self._paint()
+                run = lambda: self.RunAgain(self._queued(outlook))  # noqa: E731
+                ask_beside("run an experiment", run, lambda line: self.RunAgain("", line), self._tell_run)
+
+        explanation = "\n".join([missing_words(outlook.plan), *outlook_lines(outlook)])
+        self.app.push_screen(Confirm(f"Queue what is missing of {self.experiment}?", explanation, "Queue it"), answered)
 
     def _tell_run(self, message: RunAgain) -> None:
-        self.tell(message, RequestDone(message.problem or message.words, failed=bool(message.problem)))
+        said = message.problem or message.words
+        self.tell(message, RequestDone(said, failed=bool(message.problem)) if said else None)
 
     def on_experiment_screen_run_again(self, message: RunAgain) -> None:
         self.busy, self.problem = False, message.problem
         if message.words:
             self.app.notify(printable(message.words), markup=False)
             self.context.feed.wake()
+        if message.outlook is not None:
+            self._ask(message.outlook)
         self.action_read()
         self._paint()
 

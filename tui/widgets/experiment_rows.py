@@ -12,6 +12,7 @@ from core.text import printable
 from core.wording.experiment_plan import jobs_stand, jobs_words
 from core.wording.experiments import (
     FIGURES,
+    FOREST_LEGEND,
     MARKS,
     answer_lines,
     caveat_lines,
@@ -34,7 +35,6 @@ MOST_NAME, LEAST_NAME = 30, 14
 LEAST_PLOT, MOST_PLOT = 15, 45
 _GAP = 2
 NOT_RUN = "not run yet"
-LEGEND = "less the leader ◆, with 95 % intervals; ✗ shown to be worse, over all pairs"
 
 
 def experiment_list_rows(rows: Sequence[Mapping[str, Any]], selected: str | None, width: int) -> list[Line]:
@@ -85,7 +85,7 @@ def experiment_rows(shown: ShownExperiment, task: ShownTask | None, selected: st
     lines += arm_rows(shown, task, selected, width)
     plots = [plot for part in task.answer.parts if (plot := forest_lines(shown.names, task, part, width))]
     if plots:
-        lines += [Line(), *folded(Line(LEGEND, "dim"), width)]
+        lines += [Line(), *folded(Line(FOREST_LEGEND, "dim"), width)]
     for number, plot in enumerate(plots):
         lines += [Line(), *plot] if number else plot
     inner = True

@@ -18,6 +18,8 @@ from core.store.jobs import get_job
 __all__ = ["COMMANDS", "QueueCommand", "RefusedError", "Request", "carry_out", "jobs_of_chain", "stop"]
 
 COMMANDS: dict[str, QueueCommand] = {command.name: command for command in (*JOB_COMMANDS, *QUEUE_COMMANDS)}
+UNNAMED = {**FLEET_COMMANDS, **UNNAMED_COMMANDS}
+"""What programs ask for, on nobody's command line."""
 
 UNREADABLE = (KeyError, TypeError, ValueError, sqlite3.IntegrityError)
 """What arguments of another version raise. A runner that died of them would die again at each start."""
@@ -32,7 +34,7 @@ def carry_out(home: Home, connection: sqlite3.Connection, asked: CommandRow) -> 
         with transaction(connection):
             command = COMMANDS.get(asked.kind)
             request = Request(home, connection, asked.author, asked.arguments)
-            if (unnamed := FLEET_COMMANDS.get(asked.kind) or UNNAMED_COMMANDS.get(asked.kind)) is not None:
+            if (unnamed := UNNAMED.get(asked.kind)) is not None:
                 unnamed(request)
             elif command is not None and command.on_queue is not None:
                 command.on_queue(request)
